@@ -1,0 +1,1 @@
+//! Comments in, verdicts and a report out; pure, without I/O.

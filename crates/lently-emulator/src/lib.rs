@@ -1,0 +1,1 @@
+//! YouTube's Data API and Gemini on loopback, from comment dumps.

@@ -1,0 +1,1 @@
+//! What Lently caches, for how long, under which key and from where.

@@ -1,0 +1,1 @@
+//! Clients of the YouTube Data API v3 and Gemini, and readers of comment dumps.

@@ -1,0 +1,2 @@
+//! Lently's command line and HTTP server.
+fn main() {}
