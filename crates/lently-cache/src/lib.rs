@@ -1,1 +1,76 @@
-//! A two-tier application cache: memory in front of Redis or a disk file.
+//! An application cache in two tiers: memory in front of Redis (or Valkey), of a disk file, or of nothing.
+//!
+//! - One fetch per key and process, however many callers; a caller that leaves does not waste it.
+//! - A value that is deleted while it is being fetched is not stored.
+//! - Redis may be absent, die, hang, fill up or be replaced: callers get their values, and the cache heals by itself.
+//! - Values are bytes. A hit is never parsed and never copied.
+//! - Every wait, size and queue is bounded; time comes from a [`Clock`] that tests move.
+//!
+//! The crate knows nothing of what it stores. It opens with a [`CacheConfig`]; [`CacheService::get_or_set`] is the verb
+//! to begin with:
+//!
+//! ```
+//! use std::time::Duration;
+//! use lently_cache::{CacheConfig, CacheService, Clock, Fetched, Kind, Outcome, Policy, RemoteConfig};
+//! use tokio_util::{sync::CancellationToken, task::TaskTracker};
+//!
+//! const GREETING: Kind = Kind { name: "greeting", schema: 1 };
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cache = CacheService::open(CacheConfig {
+//!     kinds: &[GREETING],
+//!     prefix: "example:".to_owned(),
+//!     memory_bytes: 1 << 20,
+//!     remote: RemoteConfig::None,
+//!     clock: Clock::system(),
+//!     tasks: TaskTracker::new(),
+//!     stop: CancellationToken::new(),
+//!     max_value_bytes: 1 << 16,
+//! })
+//! .await?;
+//! let policy = Policy {
+//!     kind: GREETING,
+//!     fresh: Duration::from_secs(60),
+//!     stale: Duration::ZERO,
+//!     retention: Duration::from_secs(3600),
+//!     fetch_timeout: Duration::from_secs(5),
+//! };
+//! for expected in [Outcome::Fetched { stored: true }, Outcome::Hit] {
+//!     let answer = cache.get_or_set("greeting:en", &policy, || async { Ok(Fetched::new("\"hello\"")) }).await?;
+//!     assert_eq!(answer.outcome, expected);
+//!     assert_eq!(answer.entry.value, "\"hello\"");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod breaker;
+mod clock;
+mod disk;
+mod entry;
+mod envelope;
+mod error;
+mod flight;
+mod memory;
+mod pattern;
+mod policy;
+mod redis;
+mod remote;
+mod service;
+mod stats;
+
+pub use self::{
+    clock::Clock,
+    entry::{
+        Answer, Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, Outcome,
+        PatternReport, Stored, Tier, WarmEntry, WarmReport,
+    },
+    error::CacheError,
+    pattern::{Pattern, PatternError},
+    policy::{Cost, Kind, Policy},
+    redis::{LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, TlsConfig},
+    remote::Health,
+    service::{CacheConfig, CacheService, MAX_KEY_BYTES, MEMORY_TRUST, RemoteConfig},
+    stats::{KindStats, Stats},
+};

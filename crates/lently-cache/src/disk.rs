@@ -1,0 +1,269 @@
+//! The disk tier: one SQLite file in WAL mode that several processes may share. It survives the process and a crash;
+//! a file that is damaged is set aside and a new one begun, for a cache can be filled again.
+//!
+//! Calls go through `spawn_blocking`; the connection is used by one at a time.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use crate::{clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern};
+
+/// How long a call waits for another process that is writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The size is looked at once in so many writes.
+const TRIM_EVERY: u64 = 64;
+/// The version of the table; a file with another is set aside.
+const SCHEMA: i64 = 1;
+
+#[derive(Clone)]
+pub(crate) struct Disk(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    max_bytes: u64,
+    writes: AtomicU64,
+    errors: AtomicU64,
+    last_error: Mutex<Option<String>>,
+    clock: Clock,
+}
+
+impl Disk {
+    /// Opens the file, or makes it and its folder.
+    pub(crate) async fn open(path: PathBuf, max_bytes: u64, clock: Clock) -> Result<Self, CacheError> {
+        let opened = tokio::task::spawn_blocking(move || {
+            let connection = open_or_begin_anew(&path, clock.now())?;
+            Ok(Self(Arc::new(Inner {
+                path,
+                connection: Mutex::new(connection),
+                max_bytes,
+                writes: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+                last_error: Mutex::new(None),
+                clock,
+            })))
+        });
+        opened.await.map_err(|error| CacheError::Remote(error.to_string()))?
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
+        let key = key.to_owned();
+        self.call(move |connection, now| {
+            connection
+                .prepare_cached("SELECT stored FROM entries WHERE key = ?1 AND expires_at > ?2")?
+                .query_row(params![key, now], |row| row.get::<_, Vec<u8>>(0))
+                .optional()
+        })
+        .await
+        .map(|stored| stored.map(Bytes::from))
+    }
+
+    pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
+        let key = key.to_owned();
+        let trim = self.0.writes.fetch_add(1, Ordering::Relaxed) % TRIM_EVERY == TRIM_EVERY - 1;
+        let max_bytes = i64::try_from(self.0.max_bytes).unwrap_or(i64::MAX);
+        self.call(move |connection, now| {
+            let expires_at = now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
+            connection
+                .prepare_cached(
+                    "INSERT INTO entries (key, stored, size, written_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (key) DO UPDATE SET stored = excluded.stored, size = excluded.size,
+                         written_at = excluded.written_at, expires_at = excluded.expires_at",
+                )?
+                .execute(params![key, &stored[..], stored.len() as i64, now, expires_at])?;
+            if trim { trim_to(connection, max_bytes, now) } else { Ok(()) }
+        })
+        .await
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<u64, CacheError> {
+        let key = key.to_owned();
+        self.call(move |connection, now| {
+            let fresh = connection
+                .prepare_cached("DELETE FROM entries WHERE key = ?1 AND expires_at > ?2")?
+                .execute(params![key, now])?;
+            connection.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([key])?;
+            Ok(fresh as u64)
+        })
+        .await
+    }
+
+    pub(crate) async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
+        let key = key.to_owned();
+        self.call(move |connection, now| {
+            let expires_at: Option<i64> = connection
+                .prepare_cached("SELECT expires_at FROM entries WHERE key = ?1 AND expires_at > ?2")?
+                .query_row(params![key, now], |row| row.get(0))
+                .optional()?;
+            Ok(expires_at.and_then(|at| u64::try_from(at - now).ok()).map(Duration::from_millis))
+        })
+        .await
+    }
+
+    pub(crate) async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+        let pattern = pattern.clone();
+        self.call(move |connection, now| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let mut deleted = 0;
+            for key in matching(&transaction, &pattern, now)? {
+                deleted +=
+                    transaction.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([key])? as u64;
+            }
+            transaction.commit()?;
+            Ok(deleted)
+        })
+        .await
+    }
+
+    pub(crate) async fn measure_pattern(&self, pattern: &Pattern) -> Result<PatternReport, CacheError> {
+        let pattern = pattern.clone();
+        self.call(move |connection, now| {
+            let mut report = PatternReport::default();
+            let mut read = connection
+                .prepare_cached("SELECT size, substr(stored, 1, 4096) FROM entries WHERE key = ?1")?;
+            for key in matching(connection, &pattern, now)? {
+                let found = read
+                    .query_row([key], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+                    .optional()?;
+                if let Some((size, head)) = found {
+                    report.keys += 1;
+                    report.bytes += size.unsigned_abs();
+                    report.cost = report.cost + envelope::cost_of(&head);
+                }
+            }
+            Ok(report)
+        })
+        .await
+    }
+
+    /// Swallowed errors so far, and the last.
+    pub(crate) fn errors(&self) -> (u64, Option<String>) {
+        let last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.0.errors.load(Ordering::Relaxed), last)
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CacheError> {
+        let this = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let now = this.clock.now().as_millisecond();
+            let mut connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut connection, now)
+        });
+        let failed = match done.await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if self.0.errors.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(file = %self.0.path.display(), error = %failed, "the disk cache fails; going on without it");
+        }
+        *self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed.clone());
+        Err(CacheError::Remote(failed))
+    }
+}
+
+fn open_or_begin_anew(path: &Path, now: Timestamp) -> Result<Connection, CacheError> {
+    let unusable = |reason: String| CacheError::Disk { path: path.to_owned(), reason };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+    }
+    let reason = match open(path) {
+        Ok(connection) => return Ok(connection),
+        Err(error) if is_damage(&error) => error.to_string(),
+        Err(error) => return Err(unusable(error.to_string())),
+    };
+    let aside = path.with_extension(format!("damaged-{}", now.as_millisecond()));
+    tracing::warn!(file = %path.display(), aside = %aside.display(), %reason,
+        "the disk cache's file cannot be read; it is set aside and a new one begun");
+    fs::rename(path, &aside).map_err(|error| unusable(error.to_string()))?;
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        // It may not be there; what is there belonged to the damaged file.
+        let _ = fs::remove_file(PathBuf::from(beside));
+    }
+    open(path).map_err(|error| unusable(error.to_string()))
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A crash of the machine may lose the last writes, never damage the file: right for a cache.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+        SCHEMA => {}
+        0 => connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             CREATE TABLE IF NOT EXISTS entries (
+                 key TEXT PRIMARY KEY NOT NULL, stored BLOB NOT NULL, size INTEGER NOT NULL,
+                 written_at INTEGER NOT NULL, expires_at INTEGER NOT NULL);
+             CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires_at);
+             CREATE INDEX IF NOT EXISTS entries_by_writing ON entries (written_at, size);
+             PRAGMA user_version = {SCHEMA};
+             COMMIT;"
+        ))?,
+        _ => return Err(damage()),
+    }
+    // Reads a page or two, so that a damaged file is noticed now.
+    connection.query_row("SELECT count(*) FROM (SELECT key FROM entries LIMIT 1)", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn damage() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB),
+        Some("it is not a cache of this version".to_owned()),
+    )
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn matching(connection: &Connection, pattern: &Pattern, now: i64) -> rusqlite::Result<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut select = connection.prepare_cached("SELECT key FROM entries WHERE expires_at > ?1")?;
+    for key in select.query_map([now], |row| row.get::<_, String>(0))? {
+        let key = key?;
+        if pattern.matches(&key) {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
+/// Drops what has expired, then the oldest until a tenth of the room is free again.
+fn trim_to(connection: &Connection, max_bytes: i64, now: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM entries WHERE expires_at <= ?1")?.execute([now])?;
+    let used: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(size), 0) FROM entries")?
+        .query_row([], |row| row.get(0))?;
+    if used <= max_bytes {
+        return Ok(());
+    }
+    let surplus = used - max_bytes / 10 * 9;
+    connection
+        .prepare_cached(
+            "DELETE FROM entries WHERE key IN (
+                 SELECT key FROM (SELECT key, sum(size) OVER (ORDER BY written_at, key) - size AS before FROM entries)
+                 WHERE before < ?1)",
+        )?
+        .execute([surplus])?;
+    Ok(())
+}

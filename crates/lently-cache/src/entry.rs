@@ -1,0 +1,284 @@
+//! What the cache gives back: entries, lookups, answers, and the failures a fetch may end in.
+//! Plain data; every outcome has a name, none is an `Option` with flags.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    clock::between,
+    policy::{Cost, Policy},
+};
+
+/// Where an entry lay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// This process's memory.
+    Memory,
+    /// Redis or Valkey.
+    Redis,
+    /// The SQLite file.
+    Disk,
+}
+
+impl Tier {
+    /// Every tier.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Disk];
+
+    /// The name in statistics and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A cached value with what is known of it. Cloning does not copy the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value, as it was stored.
+    pub value: Bytes,
+    /// Where it lay; for a value just fetched, memory.
+    pub tier: Tier,
+    /// When the fetch that produced it ended.
+    pub fetched_at: Timestamp,
+    /// Until when it is served without asking anyone.
+    pub fresh_until: Timestamp,
+    /// What producing it took.
+    pub cost: Cost,
+    /// A strong validator: 32 hexadecimal digits of the value's BLAKE3 hash, without quotes.
+    pub etag: String,
+}
+
+impl Entry {
+    /// How old the value is.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        between(self.fetched_at, now)
+    }
+
+    /// How long it stays fresh; zero when it is not.
+    #[must_use]
+    pub fn ttl(&self, now: Timestamp) -> Duration {
+        between(now, self.fresh_until)
+    }
+}
+
+/// What a plain `get` found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// A value that may be served.
+    Fresh(Entry),
+    /// Nothing that may be served, and why.
+    Missing(MissReason),
+}
+
+impl Lookup {
+    /// The entry, if there is one to serve.
+    #[must_use]
+    pub fn entry(self) -> Option<Entry> {
+        match self {
+            Self::Fresh(entry) => Some(entry),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+/// Why a lookup found nothing to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MissReason {
+    /// No tier has the key.
+    Absent,
+    /// There is a value, and it is no longer fresh.
+    Expired,
+    /// There is something that cannot be read: garbage, a truncated value, another schema version.
+    Unreadable,
+    /// The remote tier cannot be asked at the moment, and memory has nothing.
+    TierResting,
+}
+
+/// What a fetch produced.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The value: JSON, by convention.
+    pub value: Bytes,
+    /// What it took.
+    pub cost: Cost,
+    /// A shorter life than the policy's, if the value deserves one.
+    pub fresh: Option<Duration>,
+}
+
+impl Fetched {
+    /// A value that cost nothing and lives as long as its policy says.
+    #[must_use]
+    pub fn new(value: impl Into<Bytes>) -> Self {
+        Self { value: value.into(), cost: Cost::default(), fresh: None }
+    }
+
+    /// The same with a cost.
+    #[must_use]
+    pub fn with_cost(mut self, cost: Cost) -> Self {
+        self.cost = cost;
+        self
+    }
+}
+
+/// The sort of failure a fetch ended in, as far as a cache cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureClass {
+    /// There is no such thing.
+    NotFound,
+    /// It may not be read.
+    Forbidden,
+    /// No quota is left before `until`.
+    QuotaExhausted {
+        /// When the quota is there again.
+        until: Timestamp,
+    },
+    /// Too many requests.
+    RateLimited {
+        /// The upstream's own hint.
+        retry_after: Option<Duration>,
+    },
+    /// Likely gone when tried again.
+    Transient,
+    /// Will not go away by trying again.
+    Permanent,
+}
+
+/// A failed fetch, shared by everyone who waited for it.
+#[derive(Clone, Debug)]
+pub struct FetchFailure {
+    /// The sort of failure.
+    pub class: FailureClass,
+    /// The error itself.
+    pub source: Arc<dyn Error + Send + Sync>,
+}
+
+impl FetchFailure {
+    /// A failure of `class`, caused by `source`.
+    pub fn new(class: FailureClass, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { class, source: Arc::new(source) }
+    }
+}
+
+impl fmt::Display for FetchFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl Error for FetchFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// Why `get_or_set` has no value.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The fetch failed.
+    #[error(transparent)]
+    Failed(FetchFailure),
+    /// The fetch took longer than its policy allows.
+    #[error("the fetch did not end within {after:?}")]
+    TimedOut {
+        /// The policy's `fetch_timeout`.
+        after: Duration,
+    },
+    /// The fetch panicked, or the process is shutting down.
+    #[error("the fetch was abandoned before it ended")]
+    Abandoned,
+    /// The key cannot be used.
+    #[error("unusable cache key: {0}")]
+    BadKey(&'static str),
+}
+
+/// What `get_or_set` answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The value.
+    pub entry: Entry,
+    /// How it was come by.
+    pub outcome: Outcome,
+}
+
+/// How an answer was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// From a tier (`entry.tier` says which).
+    Hit,
+    /// By this call's own fetch.
+    Fetched {
+        /// Whether a tier kept it. It does not when the key was deleted meanwhile, or the value is too large.
+        stored: bool,
+    },
+    /// By another caller's fetch that was already under way.
+    Collapsed,
+}
+
+/// Which tiers took a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Stored {
+    /// The memory tier.
+    pub memory: bool,
+    /// The remote tier.
+    pub remote: bool,
+}
+
+impl Stored {
+    /// Whether any tier took it.
+    #[must_use]
+    pub fn anywhere(self) -> bool {
+        self.memory || self.remote
+    }
+}
+
+/// A value to put into the cache ahead of being asked for.
+#[derive(Clone, Debug)]
+pub struct WarmEntry {
+    /// The key, without prefix.
+    pub key: String,
+    /// How it is treated.
+    pub policy: Policy,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// What became of a batch of [`WarmEntry`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WarmReport {
+    /// How many a tier took.
+    pub stored: u64,
+    /// How many none took.
+    pub failed: u64,
+}
+
+/// What a pattern would delete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PatternReport {
+    /// How many keys match.
+    pub keys: u64,
+    /// The size of their values, as stored.
+    pub bytes: u64,
+    /// What producing them took, by what is written on them.
+    pub cost: Cost,
+}

@@ -1,0 +1,299 @@
+//! How a value lies in the remote tier: one line of JSON about it, a newline, then the value's own bytes.
+//! Any language splits it at the first newline. Reading never trusts what it finds and never fails loudly.
+//!
+//! The format is told byte by byte in `docs/cache-envelope.md`; files of every released version are kept in
+//! `tests/it/golden` and read by a test.
+
+use std::{borrow::Cow, collections::BTreeMap, io::Read, time::Duration};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::later,
+    entry::{Entry, Tier},
+    policy::{Cost, Kind, Policy},
+};
+
+/// The version of the envelope itself.
+const FORMAT: u16 = 1;
+/// Every envelope begins with these bytes; whatever does not is a bare value.
+const MAGIC: &[u8] = b"{\"envelope\":";
+/// A header line is longer than this only if something is wrong with it.
+const MAX_HEADER_BYTES: usize = 4096;
+/// Values from this size on are compressed. Below, the saving is less than the header.
+const COMPRESS_FROM_BYTES: usize = 1024;
+/// zstd's own default: on comments a third of the size at several hundred megabytes a second.
+const COMPRESSION_LEVEL: i32 = 3;
+
+#[derive(Serialize, Deserialize)]
+struct Header<'a> {
+    envelope: u16,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    schema: u16,
+    fetched_at: Timestamp,
+    fresh_until: Timestamp,
+    stale_until: Timestamp,
+    retain_until: Timestamp,
+    #[serde(default)]
+    cost: Cost,
+    #[serde(borrow)]
+    etag: Cow<'a, str>,
+    #[serde(default)]
+    tags: BTreeMap<String, u64>,
+    encoding: Encoding,
+    /// The value's size before encoding.
+    length: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    Identity,
+    Zstd,
+}
+
+/// What a stored value turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    /// An envelope of ours, or a bare JSON value.
+    Entry(Entry),
+    /// An envelope that is no longer fresh.
+    Expired,
+    /// Neither.
+    Unreadable,
+}
+
+/// An entry for a value fetched `now`.
+pub(crate) fn entry(policy: &Policy, value: Bytes, cost: Cost, fresh: Duration, now: Timestamp) -> Entry {
+    let etag = blake3::hash(&value).to_hex()[..32].to_owned();
+    let fresh = fresh.min(policy.retention);
+    Entry { value, tier: Tier::Memory, fetched_at: now, fresh_until: later(now, fresh), cost, etag }
+}
+
+/// The bytes that go to the remote tier.
+pub(crate) fn encode(policy: &Policy, entry: &Entry) -> Bytes {
+    let retain_until = later(entry.fetched_at, policy.retention);
+    let compressed = (entry.value.len() >= COMPRESS_FROM_BYTES)
+        .then(|| zstd::bulk::compress(&entry.value, COMPRESSION_LEVEL).ok())
+        .flatten()
+        .filter(|packed| packed.len() < entry.value.len());
+    let header = Header {
+        envelope: FORMAT,
+        kind: Cow::Borrowed(policy.kind.name),
+        schema: policy.kind.schema,
+        fetched_at: entry.fetched_at,
+        fresh_until: entry.fresh_until,
+        stale_until: later(entry.fresh_until, policy.stale).min(retain_until),
+        retain_until,
+        cost: entry.cost,
+        etag: Cow::Borrowed(&entry.etag),
+        tags: BTreeMap::new(),
+        encoding: if compressed.is_some() { Encoding::Zstd } else { Encoding::Identity },
+        length: entry.value.len() as u64,
+    };
+    let body: &[u8] = compressed.as_deref().unwrap_or(&entry.value);
+    let mut out = BytesMut::with_capacity(body.len() + 512).writer();
+    // Writing these types to memory cannot fail; were it to, an empty header is an unreadable entry, a miss.
+    let _ = serde_json::to_writer(&mut out, &header);
+    let mut out = out.into_inner();
+    out.put_u8(b'\n');
+    out.put_slice(body);
+    out.freeze()
+}
+
+/// Reads what lies in the remote tier. `ttl` is what the tier says of the key's remaining life and is used only for a
+/// bare value, `fresh` the whole life it would have had, if known.
+pub(crate) fn decode(
+    stored: &Bytes,
+    kind: Kind,
+    tier: Tier,
+    limits: Limits,
+    now: Timestamp,
+    bare: Option<BareLife>,
+) -> Decoded {
+    if stored.len() as u64 > limits.max_value_bytes.saturating_add(MAX_HEADER_BYTES as u64) {
+        return Decoded::Unreadable;
+    }
+    if !is_ours(stored) {
+        return decode_bare(stored, tier, now, bare);
+    }
+    let Some((header, split)) = read_header(stored) else { return Decoded::Unreadable };
+    if header.envelope != FORMAT || header.kind != kind.name || header.schema != kind.schema {
+        return Decoded::Unreadable;
+    }
+    if now >= header.fresh_until || now >= header.retain_until {
+        return Decoded::Expired;
+    }
+    if header.length > limits.max_value_bytes {
+        return Decoded::Unreadable;
+    }
+    let body = stored.slice(split + 1..);
+    let value = match header.encoding {
+        Encoding::Identity => (body.len() as u64 == header.length).then_some(body),
+        Encoding::Zstd => decompress(&body, header.length),
+    };
+    let Some(value) = value else { return Decoded::Unreadable };
+    Decoded::Entry(Entry {
+        value,
+        tier,
+        fetched_at: header.fetched_at.min(now),
+        fresh_until: header.fresh_until,
+        cost: header.cost,
+        etag: header.etag.into_owned(),
+    })
+}
+
+/// Whether a stored value has a header of ours, of whatever version.
+pub(crate) fn is_ours(stored: &[u8]) -> bool {
+    stored.starts_with(MAGIC)
+}
+
+/// What the header of a stored value says it cost to produce, whatever its kind.
+pub(crate) fn cost_of(stored: &[u8]) -> Cost {
+    if !is_ours(stored) {
+        return Cost::default();
+    }
+    read_header(stored).map(|(header, _)| header.cost).unwrap_or_default()
+}
+
+/// The bounds a stored value must respect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub max_value_bytes: u64,
+}
+
+/// What is known of the life of a value without a header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BareLife {
+    /// The remaining life the tier tells; `None` where the key lives forever.
+    pub ttl: Option<Duration>,
+    /// The whole life a value of the kind has.
+    pub fresh: Duration,
+}
+
+fn read_header(stored: &[u8]) -> Option<(Header<'_>, usize)> {
+    let window = &stored[..stored.len().min(MAX_HEADER_BYTES)];
+    let split = window.iter().position(|&b| b == b'\n')?;
+    Some((serde_json::from_slice(&window[..split]).ok()?, split))
+}
+
+/// A value that another program wrote without a header: readable if it is JSON and has a remaining life.
+fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife>) -> Decoded {
+    let Some(BareLife { ttl: Some(ttl), fresh }) = bare else { return Decoded::Unreadable };
+    if serde_json::from_slice::<serde::de::IgnoredAny>(stored).is_err() {
+        return Decoded::Unreadable;
+    }
+    let left = ttl.min(fresh);
+    if left.is_zero() {
+        return Decoded::Expired;
+    }
+    let age = fresh - left;
+    Decoded::Entry(Entry {
+        value: stored.clone(),
+        tier,
+        fetched_at: now.checked_sub(age).unwrap_or(now),
+        fresh_until: later(now, left),
+        cost: Cost::default(),
+        etag: blake3::hash(stored).to_hex()[..32].to_owned(),
+    })
+}
+
+/// Unpacks exactly `length` bytes; anything that would be longer or shorter is not ours.
+fn decompress(body: &[u8], length: u64) -> Option<Bytes> {
+    let mut value = Vec::new();
+    value.try_reserve_exact(usize::try_from(length).ok()?).ok()?;
+    let decoder = zstd::stream::read::Decoder::with_buffer(body).ok()?;
+    decoder.take(length + 1).read_to_end(&mut value).ok()?;
+    (value.len() as u64 == length).then(|| value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = Kind { name: "thing", schema: 3 };
+    const LIMITS: Limits = Limits { max_value_bytes: 1 << 20 };
+
+    fn policy() -> Policy {
+        Policy {
+            kind: KIND,
+            fresh: Duration::from_secs(60),
+            stale: Duration::from_secs(60),
+            retention: Duration::from_secs(3600),
+            fetch_timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn packed(value: &'static [u8]) -> Bytes {
+        let entry = entry(
+            &policy(),
+            Bytes::from_static(value),
+            Cost { quota_units: 3, ..Cost::default() },
+            Duration::from_secs(60),
+            Timestamp::UNIX_EPOCH,
+        );
+        encode(&policy(), &entry)
+    }
+
+    fn read(stored: &[u8], at_second: i64) -> Decoded {
+        let now = Timestamp::from_second(at_second).expect("a time");
+        decode(&Bytes::copy_from_slice(stored), KIND, Tier::Redis, LIMITS, now, None)
+    }
+
+    #[test]
+    fn a_value_comes_back_as_it_was_until_it_is_no_longer_fresh() {
+        let stored = packed(b"{\"a\":1}");
+        assert!(stored.ends_with(b"\n{\"a\":1}"));
+        let Decoded::Entry(found) = read(&stored, 59) else { panic!("expected an entry") };
+        assert_eq!(found.value, "{\"a\":1}");
+        assert_eq!(found.cost.quota_units, 3);
+        assert_eq!(read(&stored, 60), Decoded::Expired);
+    }
+
+    #[test]
+    fn a_header_that_is_not_ours_is_unreadable() {
+        let stored = packed(b"{}");
+        for (from, to) in
+            [("\"envelope\":1", "\"envelope\":2"), ("\"schema\":3", "\"schema\":4"), ("thing", "other")]
+        {
+            let text = String::from_utf8(stored.to_vec()).expect("text").replace(from, to);
+            assert_eq!(read(text.as_bytes(), 0), Decoded::Unreadable, "{to}");
+        }
+        assert_eq!(read(&stored[..stored.len() - 1], 0), Decoded::Unreadable);
+        assert_eq!(read(b"\xff\x00garbage", 0), Decoded::Unreadable);
+        assert_eq!(read(b"", 0), Decoded::Unreadable);
+    }
+
+    #[test]
+    fn a_value_that_unpacks_to_more_than_it_says_is_unreadable() {
+        let big = vec![b' '; 100_000];
+        let entry =
+            entry(&policy(), big.into(), Cost::default(), Duration::from_secs(60), Timestamp::UNIX_EPOCH);
+        let stored = encode(&policy(), &entry);
+        assert!(stored.len() < 1000, "it is compressed");
+        let split = stored.iter().position(|&b| b == b'\n').expect("a header");
+        let header = String::from_utf8(stored[..split].to_vec()).expect("text");
+        for length in ["\"length\":10", "\"length\":99999999"] {
+            let mut lie = header.replace("\"length\":100000", length).into_bytes();
+            lie.extend_from_slice(&stored[split..]);
+            assert_eq!(read(&lie, 0), Decoded::Unreadable);
+        }
+    }
+
+    #[test]
+    fn a_bare_json_value_takes_its_age_from_its_remaining_life() {
+        let bare = Some(BareLife { ttl: Some(Duration::from_secs(20)), fresh: Duration::from_secs(60) });
+        let now = Timestamp::from_second(1000).expect("a time");
+        let stored = Bytes::from_static(b"{\"old\":\nservice}".as_slice());
+        assert_eq!(decode(&stored, KIND, Tier::Redis, LIMITS, now, bare), Decoded::Unreadable);
+        let stored = Bytes::from_static(b"{\"old\": true}");
+        let Decoded::Entry(found) = decode(&stored, KIND, Tier::Redis, LIMITS, now, bare) else {
+            panic!("an entry")
+        };
+        assert_eq!(found.age(now), Duration::from_secs(40));
+        assert_eq!(found.ttl(now), Duration::from_secs(20));
+    }
+}

@@ -1,0 +1,304 @@
+//! A client for one Redis (or Valkey) server under a key prefix. Every call is bounded in time; none waits for a
+//! reconnect; none touches a key that is not ours.
+
+mod config;
+mod link;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use redis::{Cmd, FromRedisValue, RedisError};
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::link::Link;
+pub use self::{
+    config::{MAX_CONNECTIONS, RedisConfig, TlsConfig},
+    link::LinkState,
+};
+use crate::{
+    breaker::Breaker, clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern,
+};
+
+/// Keys asked for in one `SCAN` step: a few milliseconds of Redis' time at most.
+const SCAN_COUNT: usize = 500;
+/// An envelope's header fits into this many bytes; measuring a pattern reads no more of a value.
+const HEADER_WINDOW: isize = 4095;
+
+/// A client of one Redis server. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct RedisClient(Arc<Inner>);
+
+struct Inner {
+    link: Arc<Link>,
+    breaker: Breaker,
+    prefix: String,
+    /// First words of our keys: with an empty prefix, whatever begins with another word is someone else's.
+    words: Vec<String>,
+    command_timeout: Duration,
+    swallowed: AtomicU64,
+    stop: CancellationToken,
+}
+
+/// The state of the link, for health reports.
+#[derive(Clone, Debug)]
+pub(crate) struct RedisHealth {
+    pub state: LinkState,
+    pub since: jiff::Timestamp,
+    pub last_error: Option<String>,
+    pub errors: u64,
+}
+
+impl RedisClient {
+    /// Begins to connect, and waits for the first attempt at most `connect_timeout`. A Redis that is not there is no
+    /// error: the client goes on trying until `stop`, and its calls answer [`CacheError::Resting`] meanwhile.
+    ///
+    /// `words` are the first words of the keys that are ours (`word:…`); they matter where `prefix` is empty.
+    ///
+    /// # Errors
+    /// A configuration that can never work: an unreadable CA file, too many connections.
+    pub async fn connect(
+        config: RedisConfig,
+        prefix: impl Into<String>,
+        words: impl IntoIterator<Item = String>,
+        clock: Clock,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, CacheError> {
+        let client = config.client()?;
+        let command_timeout = config.command_timeout;
+        let link = Arc::new(Link::new(config, client, clock));
+        let stop = stop.child_token();
+        tasks.spawn(link.clone().supervise(stop.clone()));
+        link.first_attempt().await;
+        Ok(Self(Arc::new(Inner {
+            link,
+            breaker: Breaker::new(),
+            prefix: prefix.into(),
+            words: words.into_iter().map(|word| format!("{word}:")).collect(),
+            command_timeout,
+            swallowed: AtomicU64::new(0),
+            stop,
+        })))
+    }
+
+    /// Ends the link for good. Later calls answer [`CacheError::Resting`].
+    pub fn disconnect(&self) {
+        self.0.stop.cancel();
+        self.0.link.suspect("disconnected".to_owned());
+    }
+
+    /// The value of `key`, if there is one.
+    ///
+    /// # Errors
+    /// As every call: [`CacheError::Resting`] while Redis cannot be asked, [`CacheError::Remote`] if it answered an
+    /// error or not in time.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
+        let value: Option<Vec<u8>> = self.run(redis::cmd("GET").arg(self.full(key))).await?;
+        Ok(value.map(Bytes::from))
+    }
+
+    /// Stores `value` for `ttl`, at least a millisecond.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn set(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
+        let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2);
+        self.run(redis::cmd("SET").arg(self.full(key)).arg(value).arg("PX").arg(milliseconds)).await
+    }
+
+    /// Deletes `key`; how many there were, 0 or 1.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn delete(&self, key: &str) -> Result<u64, CacheError> {
+        self.run(redis::cmd("UNLINK").arg(self.full(key))).await
+    }
+
+    /// Whether `key` is there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn exists(&self, key: &str) -> Result<bool, CacheError> {
+        self.run(redis::cmd("EXISTS").arg(self.full(key))).await
+    }
+
+    /// The remaining life of `key`; `None` if it is not there or lives forever.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
+        let milliseconds: i64 = self.run(redis::cmd("PTTL").arg(self.full(key))).await?;
+        Ok(u64::try_from(milliseconds).ok().map(Duration::from_millis))
+    }
+
+    /// Deletes our keys that match, in batches (`SCAN`, `UNLINK`), without blocking Redis; how many there were.
+    /// A key that is written meanwhile may stay. Dropping the call stops between two batches.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); some keys may then be gone already.
+    pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+        let mut deleted = 0;
+        let mut scan = Scan::new(self, pattern);
+        while let Some(keys) = scan.next().await? {
+            if !keys.is_empty() {
+                deleted += self.run::<u64>(redis::cmd("UNLINK").arg(keys)).await?;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes all our keys and nobody else's; how many there were.
+    ///
+    /// # Errors
+    /// As [`delete_pattern`](Self::delete_pattern).
+    pub async fn flush_all(&self) -> Result<u64, CacheError> {
+        self.delete_pattern(&Pattern::any()).await
+    }
+
+    /// How many keys match, their size, and what their envelopes say they cost.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn measure_pattern(&self, pattern: &Pattern) -> Result<PatternReport, CacheError> {
+        let mut report = PatternReport::default();
+        let mut seen = std::collections::HashSet::new();
+        let mut scan = Scan::new(self, pattern);
+        while let Some(keys) = scan.next().await? {
+            for key in keys {
+                if !seen.insert(key.clone()) {
+                    continue;
+                }
+                let bytes: u64 = self.run(redis::cmd("STRLEN").arg(&key)).await?;
+                let head: Vec<u8> =
+                    self.run(redis::cmd("GETRANGE").arg(&key).arg(0).arg(HEADER_WINDOW)).await?;
+                report.keys += 1;
+                report.bytes += bytes;
+                report.cost = report.cost + envelope::cost_of(&head);
+            }
+        }
+        Ok(report)
+    }
+
+    /// The time a `PING` takes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn ping(&self) -> Result<Duration, CacheError> {
+        let began = Instant::now();
+        self.run::<redis::Value>(&redis::cmd("PING")).await?;
+        Ok(began.elapsed())
+    }
+
+    /// A section of Redis' `INFO`, as it is.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn info(&self, section: &str) -> Result<String, CacheError> {
+        self.run(redis::cmd("INFO").arg(section)).await
+    }
+
+    /// One setting of the server; `None` if it does not know it. Managed servers often forbid asking.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn config_get(&self, name: &str) -> Result<Option<String>, CacheError> {
+        let pair: std::collections::HashMap<String, String> =
+            self.run(redis::cmd("CONFIG").arg("GET").arg(name)).await?;
+        Ok(pair.into_values().next())
+    }
+
+    pub(crate) fn health(&self) -> RedisHealth {
+        let status = self.0.link.status();
+        let state = match status.state {
+            LinkState::Up if !self.0.breaker.is_closed() => LinkState::Resting,
+            state => state,
+        };
+        RedisHealth {
+            state,
+            since: status.since,
+            last_error: status.last_error,
+            errors: self.0.swallowed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.0.prefix)
+    }
+
+    async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
+        let inner = &*self.0;
+        let Some(mut connection) = inner.link.connection() else {
+            let reason = inner.link.status().last_error.unwrap_or_else(|| "not connected yet".to_owned());
+            return Err(CacheError::Resting { reason });
+        };
+        if !inner.breaker.permits(Instant::now()) {
+            return Err(CacheError::Resting { reason: "Redis answered only errors".to_owned() });
+        }
+        match timeout(inner.command_timeout, command.query_async(&mut connection)).await {
+            Ok(Ok(value)) => {
+                if inner.breaker.succeeded() {
+                    tracing::info!("Redis answers again");
+                }
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(self.failed(&error)),
+            Err(_) => {
+                let told = format!("no answer within {:?}", inner.command_timeout);
+                inner.swallowed.fetch_add(1, Ordering::Relaxed);
+                inner.link.suspect(told.clone());
+                Err(CacheError::Remote(told))
+            }
+        }
+    }
+
+    /// Sorts an error: a broken wire suspends the link at once, an error from the server counts towards the breaker.
+    fn failed(&self, error: &RedisError) -> CacheError {
+        let inner = &*self.0;
+        let told = error.to_string();
+        inner.swallowed.fetch_add(1, Ordering::Relaxed);
+        if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
+            inner.link.suspect(told.clone());
+        } else {
+            inner.link.note_error(told.clone());
+            if inner.breaker.failed(Instant::now()) {
+                tracing::warn!(error = %told, "Redis answers errors; going on without it for a while");
+            }
+        }
+        CacheError::Remote(told)
+    }
+}
+
+/// Walks over our keys that match, a batch at a time.
+struct Scan<'a> {
+    client: &'a RedisClient,
+    glob: String,
+    cursor: Option<u64>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(client: &'a RedisClient, pattern: &Pattern) -> Self {
+        Self { client, glob: format!("{}{pattern}", Pattern::escape(&client.0.prefix)), cursor: Some(0) }
+    }
+
+    /// The next batch of full keys, perhaps empty; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Vec<String>>, CacheError> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(&self.glob).arg("COUNT").arg(SCAN_COUNT);
+        let (next, keys): (u64, Vec<Vec<u8>>) = self.client.run(&command).await?;
+        self.cursor = (next != 0).then_some(next);
+        let inner = &self.client.0;
+        // A key of ours is text; whatever is not is someone else's.
+        let ours = keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).filter(|key| {
+            !inner.prefix.is_empty() || inner.words.iter().any(|word| key.starts_with(word.as_str()))
+        });
+        Ok(Some(ours.collect()))
+    }
+}

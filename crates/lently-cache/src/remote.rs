@@ -1,0 +1,128 @@
+//! The remote tier, whichever it is: Redis, the disk file, or none. It stores bytes and understands no envelope.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    disk::Disk,
+    entry::{PatternReport, Tier},
+    error::CacheError,
+    pattern::Pattern,
+    redis::{LinkState, RedisClient},
+};
+
+pub(crate) enum Remote {
+    None,
+    Disk(Disk),
+    Redis(RedisClient),
+}
+
+/// How the remote tier is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct Health {
+    /// `none`, `disk` or `redis`.
+    pub remote: &'static str,
+    /// What the link is doing; always up for a disk or for none.
+    pub state: LinkState,
+    /// Since when, for Redis.
+    pub since: Option<Timestamp>,
+    /// Errors of the remote tier that nobody was bothered with, since the start.
+    pub swallowed_errors: u64,
+    /// The last of them. Holds no secret.
+    pub last_error: Option<String>,
+}
+
+impl Health {
+    /// Whether the cache works as configured.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state == LinkState::Up
+    }
+}
+
+impl Remote {
+    pub(crate) fn tier(&self) -> Option<Tier> {
+        match self {
+            Self::None => None,
+            Self::Disk(_) => Some(Tier::Disk),
+            Self::Redis(_) => Some(Tier::Redis),
+        }
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Disk(disk) => disk.get(key).await,
+            Self::Redis(redis) => redis.get(key).await,
+        }
+    }
+
+    pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Disk(disk) => disk.set(key, stored, ttl).await,
+            Self::Redis(redis) => redis.set(key, &stored, ttl).await,
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<u64, CacheError> {
+        match self {
+            Self::None => Ok(0),
+            Self::Disk(disk) => disk.delete(key).await,
+            Self::Redis(redis) => redis.delete(key).await,
+        }
+    }
+
+    pub(crate) async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Disk(disk) => disk.ttl(key).await,
+            Self::Redis(redis) => redis.ttl(key).await,
+        }
+    }
+
+    pub(crate) async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+        match self {
+            Self::None => Ok(0),
+            Self::Disk(disk) => disk.delete_pattern(pattern).await,
+            Self::Redis(redis) => redis.delete_pattern(pattern).await,
+        }
+    }
+
+    pub(crate) async fn measure_pattern(&self, pattern: &Pattern) -> Result<PatternReport, CacheError> {
+        match self {
+            Self::None => Ok(PatternReport::default()),
+            Self::Disk(disk) => disk.measure_pattern(pattern).await,
+            Self::Redis(redis) => redis.measure_pattern(pattern).await,
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        match self {
+            Self::None => Health {
+                remote: "none",
+                state: LinkState::Up,
+                since: None,
+                swallowed_errors: 0,
+                last_error: None,
+            },
+            Self::Disk(disk) => {
+                let (swallowed_errors, last_error) = disk.errors();
+                Health { remote: "disk", state: LinkState::Up, since: None, swallowed_errors, last_error }
+            }
+            Self::Redis(redis) => {
+                let health = redis.health();
+                Health {
+                    remote: "redis",
+                    state: health.state,
+                    since: Some(health.since),
+                    swallowed_errors: health.errors,
+                    last_error: health.last_error,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The cache service: memory in front of the remote tier, one fetch per key, and verbs that never throw a broken
+//! Redis at their callers. It knows kinds and keys, and nothing of what the values mean.
+
+mod config;
+mod flying;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+pub use self::config::{CacheConfig, RemoteConfig};
+use crate::{
+    clock::{Clock, between},
+    disk::Disk,
+    entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier, WarmEntry, WarmReport},
+    envelope::{self, BareLife, Decoded, Limits},
+    error::CacheError,
+    flight::Flights,
+    memory::{Found, Memory},
+    pattern::Pattern,
+    policy::{Cost, Kind, Policy},
+    redis::RedisClient,
+    remote::{Health, Remote},
+    stats::{Counters, Stats},
+};
+
+/// How long a memory copy is believed without asking the remote tier, which others may have changed: the bound on
+/// seeing what another process deleted. While the remote tier cannot be asked, a fresh memory copy is served.
+pub const MEMORY_TRUST: Duration = Duration::from_secs(2);
+/// The longest key taken.
+pub const MAX_KEY_BYTES: usize = 1024;
+/// Generations are counted per stripe of keys, not per key; a collision costs a memory copy, nothing else.
+const STRIPES: usize = 1024;
+
+/// The cache. Cheap to clone; all clones are one cache.
+///
+/// Its verbs can be cancelled by dropping them: a fetch that is under way goes on and its value is kept, a write
+/// may or may not have happened.
+#[derive(Clone)]
+pub struct CacheService(Arc<Inner>);
+
+struct Inner {
+    memory: Memory,
+    remote: Remote,
+    flights: Arc<Flights>,
+    /// Raised by every change, so that a read that began before it does not fill memory with the old value.
+    generations: Vec<AtomicU64>,
+    counters: Counters,
+    clock: Clock,
+    tasks: tokio_util::task::TaskTracker,
+    max_value_bytes: u64,
+}
+
+impl CacheService {
+    /// Opens the tiers. A Redis that cannot be reached is no error: the cache runs on memory and connects later.
+    /// Install the metrics recorder before.
+    ///
+    /// # Errors
+    /// A configuration that can never work, a disk file that can neither be opened nor made.
+    pub async fn open(config: CacheConfig) -> Result<Self, CacheError> {
+        config.check()?;
+        let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, stop, max_value_bytes } = config;
+        let remote = match remote {
+            RemoteConfig::None => Remote::None,
+            RemoteConfig::Disk { path, max_bytes } => {
+                Remote::Disk(Disk::open(path, max_bytes, clock.clone()).await?)
+            }
+            RemoteConfig::Redis(redis) => {
+                let words = kinds.iter().map(|kind| kind.name.to_owned());
+                Remote::Redis(RedisClient::connect(redis, prefix, words, clock.clone(), &tasks, &stop).await?)
+            }
+        };
+        Ok(Self(Arc::new(Inner {
+            memory: Memory::new(memory_bytes),
+            remote,
+            flights: Arc::default(),
+            generations: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            counters: Counters::new(kinds, clock.now()),
+            clock,
+            tasks,
+            max_value_bytes,
+        })))
+    }
+
+    /// The value of `key` from the nearest tier that has it fresh.
+    pub async fn get(&self, kind: Kind, key: &str) -> Lookup {
+        let began = Instant::now();
+        let lookup = match check_key(key) {
+            Ok(()) => self.0.look_up(kind, key, None).await,
+            Err(_) => Lookup::Missing(MissReason::Absent),
+        };
+        match &lookup {
+            Lookup::Fresh(entry) => self.0.counters.hit(kind, entry.tier, began.elapsed()),
+            Lookup::Missing(_) => self.0.counters.miss(kind, Some(began.elapsed())),
+        }
+        lookup
+    }
+
+    /// Stores a value in both tiers for as long as `policy` says. It wins over a fetch that is under way.
+    /// A remote tier that cannot be reached is not an error: [`Stored`] says who took the value.
+    ///
+    /// # Errors
+    /// A key that cannot be used, a value over `max_value_bytes`.
+    pub async fn set(
+        &self,
+        key: &str,
+        policy: &Policy,
+        value: Bytes,
+        cost: Cost,
+    ) -> Result<Stored, CacheError> {
+        check_key(key).map_err(CacheError::BadKey)?;
+        if value.len() as u64 > self.0.max_value_bytes {
+            return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.0.max_value_bytes });
+        }
+        self.0.flights.fence(key).await;
+        let entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
+        Ok(self.0.store(&Arc::from(key), policy, &entry).await)
+    }
+
+    /// Deletes `key` in both tiers; 1 if any had it. What is being fetched for it goes to those who wait and is not
+    /// stored.
+    ///
+    /// # Errors
+    /// The remote tier could not be asked: the memory copy is gone, the remote one may still be there.
+    pub async fn delete(&self, key: &str) -> Result<u64, CacheError> {
+        check_key(key).map_err(CacheError::BadKey)?;
+        let inner = &*self.0;
+        inner.flights.fence(key).await;
+        inner.raise_generation(key);
+        let in_memory = inner.memory.remove(key);
+        let remote = inner.swallow_count(inner.remote.delete(key).await);
+        inner.raise_generation(key);
+        inner.memory.remove(key);
+        let deleted = remote?.max(u64::from(in_memory));
+        inner.counters.deleted(deleted);
+        Ok(deleted)
+    }
+
+    /// Deletes every key that matches, in both tiers; how many there were.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+        let inner = &*self.0;
+        inner.flights.fence_matching(Some(pattern)).await;
+        inner.raise_all_generations();
+        let in_memory = inner.memory.remove_matching(pattern);
+        let remote = inner.swallow_count(inner.remote.delete_pattern(pattern).await);
+        inner.raise_all_generations();
+        inner.memory.remove_matching(pattern);
+        // Memory holds copies of what the remote tier has, except what only memory took.
+        let deleted = remote?.max(in_memory);
+        inner.counters.deleted(deleted);
+        Ok(deleted)
+    }
+
+    /// What [`delete_pattern`](Self::delete_pattern) would delete: keys, bytes as stored, and what they cost.
+    ///
+    /// # Errors
+    /// The remote tier could not be asked.
+    pub async fn measure_pattern(&self, pattern: &Pattern) -> Result<PatternReport, CacheError> {
+        if self.0.remote.tier().is_some() {
+            return self.0.swallow_count(self.0.remote.measure_pattern(pattern).await);
+        }
+        let now = self.0.clock.now();
+        let fresh = self.0.memory.matching(pattern).into_iter().filter(|(_, entry)| now < entry.fresh_until);
+        Ok(fresh.fold(PatternReport::default(), |sum, (_, entry)| PatternReport {
+            keys: sum.keys + 1,
+            bytes: sum.bytes + entry.value.len() as u64,
+            cost: sum.cost + entry.cost,
+        }))
+    }
+
+    /// Deletes all keys of this cache, and none that lies beside them in the same Redis; how many there were.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn flush_all(&self) -> Result<u64, CacheError> {
+        self.delete_pattern(&Pattern::any()).await
+    }
+
+    /// Whether a tier has `key`. Not counted as a request.
+    pub async fn exists(&self, key: &str) -> bool {
+        self.ttl(key).await.is_some()
+    }
+
+    /// How long the value of `key` stays fresh; `None` without a value. Not counted as a request.
+    pub async fn ttl(&self, key: &str) -> Option<Duration> {
+        let inner = &*self.0;
+        check_key(key).ok()?;
+        let now = inner.clock.now();
+        let doubtful = match inner.memory.get(key, now) {
+            Found::Trusted(entry) => return Some(entry.ttl(now)),
+            Found::Doubtful(entry) => Some(entry.ttl(now)),
+            Found::Expired | Found::Absent => None,
+        };
+        match inner.swallow_count(inner.remote.ttl(key).await) {
+            Ok(ttl) => ttl,
+            Err(_) => doubtful,
+        }
+    }
+
+    /// Stores many values at once; those that no tier took are counted, not thrown.
+    pub async fn warm(&self, entries: Vec<WarmEntry>) -> WarmReport {
+        let mut report = WarmReport::default();
+        for WarmEntry { key, policy, value } in entries {
+            match self.set(&key, &policy, value, Cost::default()).await {
+                Ok(stored) if stored.anywhere() => report.stored += 1,
+                _ => report.failed += 1,
+            }
+        }
+        report
+    }
+
+    /// What happened since the start or the last [`reset`](Self::reset).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.snapshot()
+    }
+
+    /// Begins counting anew.
+    pub fn reset(&self) {
+        self.0.counters.reset(self.0.clock.now());
+    }
+
+    /// How the remote tier is doing.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.remote.health()
+    }
+
+    /// The Redis client, where the remote tier is Redis.
+    #[must_use]
+    pub fn redis(&self) -> Option<&RedisClient> {
+        match &self.0.remote {
+            Remote::Redis(redis) => Some(redis),
+            Remote::None | Remote::Disk(_) => None,
+        }
+    }
+
+    /// Ends the link to Redis. Running fetches belong to the task tracker given at open; wait for it first.
+    pub async fn close(&self) {
+        if let Remote::Redis(redis) = &self.0.remote {
+            redis.disconnect();
+        }
+    }
+}
+
+impl Inner {
+    /// Memory, then the remote tier. Fills memory. `policy_fresh` is the life a bare value would have.
+    async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>) -> Lookup {
+        let now = self.clock.now();
+        let (doubtful, expired) = match self.memory.get(key, now) {
+            Found::Trusted(entry) => return Lookup::Fresh(entry),
+            Found::Doubtful(entry) => (Some(entry), false),
+            Found::Expired => (None, true),
+            Found::Absent => (None, false),
+        };
+        let Some(tier) = self.remote.tier() else {
+            return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
+        };
+        let generation = self.generation(key);
+        let stored = match self.swallow_count(self.remote.get(key).await) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                if doubtful.is_some() {
+                    self.memory.remove(key);
+                }
+                return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
+            }
+            Err(_) => return doubtful.map_or(Lookup::Missing(MissReason::TierResting), Lookup::Fresh),
+        };
+        match self.decode(&stored, kind, tier, key, policy_fresh).await {
+            Decoded::Entry(entry) => {
+                self.fill_memory(&Arc::from(key), &entry, generation);
+                Lookup::Fresh(entry)
+            }
+            Decoded::Expired => Lookup::Missing(MissReason::Expired),
+            Decoded::Unreadable => Lookup::Missing(MissReason::Unreadable),
+        }
+    }
+
+    async fn decode(
+        &self,
+        stored: &Bytes,
+        kind: Kind,
+        tier: Tier,
+        key: &str,
+        policy_fresh: Option<Duration>,
+    ) -> Decoded {
+        let limits = Limits { max_value_bytes: self.max_value_bytes };
+        let bare = if envelope::is_ours(stored) {
+            None
+        } else {
+            let ttl = self.remote.ttl(key).await.ok().flatten();
+            ttl.map(|ttl| BareLife { ttl: Some(ttl), fresh: policy_fresh.unwrap_or(ttl) })
+        };
+        envelope::decode(stored, kind, tier, limits, self.clock.now(), bare)
+    }
+
+    /// Puts what was read into memory, unless the key changed since `generation` was taken.
+    fn fill_memory(&self, key: &Arc<str>, entry: &Entry, generation: u64) {
+        if self.generation(key) != generation {
+            return;
+        }
+        self.memory.insert(key, entry, self.clock.now(), Some(MEMORY_TRUST));
+        if self.generation(key) != generation {
+            self.memory.remove(key);
+        }
+    }
+
+    /// Writes both tiers.
+    async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry) -> Stored {
+        let now = self.clock.now();
+        let ttl = between(now, entry.fresh_until);
+        if ttl.is_zero() {
+            return Stored { memory: false, remote: false };
+        }
+        self.raise_generation(key);
+        let remote = match self.remote.tier() {
+            None => false,
+            Some(_) => {
+                let stored = envelope::encode(policy, entry);
+                self.swallow_count(self.remote.set(key, stored, ttl).await).is_ok()
+            }
+        };
+        self.raise_generation(key);
+        let trust = self.remote.tier().map(|_| MEMORY_TRUST);
+        let memory = self.memory.insert(key, entry, now, trust);
+        if memory || remote {
+            self.counters.set(policy.kind);
+        }
+        Stored { memory, remote }
+    }
+
+    fn swallow_count<T>(&self, result: Result<T, CacheError>) -> Result<T, CacheError> {
+        if result.is_err() {
+            self.counters.error();
+        }
+        result
+    }
+
+    fn stripe(&self, key: &str) -> &AtomicU64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        &self.generations[(hasher.finish() as usize) % STRIPES]
+    }
+
+    fn generation(&self, key: &str) -> u64 {
+        self.stripe(key).load(Ordering::SeqCst)
+    }
+
+    fn raise_generation(&self, key: &str) {
+        self.stripe(key).fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn raise_all_generations(&self) {
+        for generation in &self.generations {
+            generation.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn check_key(key: &str) -> Result<(), &'static str> {
+    if key.is_empty() {
+        Err("it is empty")
+    } else if key.len() > MAX_KEY_BYTES {
+        Err("it is longer than 1,024 bytes")
+    } else if key.chars().any(char::is_control) {
+        Err("it has a control character in it")
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! What a cache is opened with.
+
+use std::path::PathBuf;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{clock::Clock, error::CacheError, policy::Kind, redis::RedisConfig};
+
+/// What a [`CacheService`](crate::CacheService) is opened with.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// The kinds of values, for statistics. A value of another kind is kept, and not counted.
+    pub kinds: &'static [Kind],
+    /// Stands in front of every key in Redis; `lently:` for instance. Flush and patterns reach nothing else. It may be
+    /// empty: then only keys that begin with a kind's name and a colon are reached.
+    pub prefix: String,
+    /// The size of the memory tier, values and keys together; 0 switches it off.
+    pub memory_bytes: u64,
+    /// The remote tier.
+    pub remote: RemoteConfig,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Owns every task of the cache; wait for it at shutdown to let paid fetches end.
+    pub tasks: TaskTracker,
+    /// Ends the supervision of Redis.
+    pub stop: CancellationToken,
+    /// The largest value taken. A larger one still goes to those who fetched it.
+    pub max_value_bytes: u64,
+}
+
+/// Which remote tier.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RemoteConfig {
+    /// Memory alone.
+    None,
+    /// An SQLite file that several processes may share.
+    Disk {
+        /// The file; it and its folder are made if missing.
+        path: PathBuf,
+        /// The size of the values beyond which the oldest are dropped (looked at once in 64 writes).
+        max_bytes: u64,
+    },
+    /// Redis or Valkey.
+    Redis(RedisConfig),
+}
+
+impl CacheConfig {
+    pub(super) fn check(&self) -> Result<(), CacheError> {
+        if self.prefix.chars().any(char::is_control) || self.prefix.len() > 128 {
+            return Err(CacheError::Config(
+                "the key prefix is longer than 128 bytes or has a control character in it".to_owned(),
+            ));
+        }
+        if self.max_value_bytes == 0 {
+            return Err(CacheError::Config("max_value_bytes is 0: nothing could be stored".to_owned()));
+        }
+        Ok(())
+    }
+}

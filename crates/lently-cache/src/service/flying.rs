@@ -1,0 +1,173 @@
+//! `get_or_set` and `refresh`: look, join or lead the one flight of a key, fetch, store, land.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{CacheService, Inner, check_key};
+use crate::{
+    entry::{Answer, FetchError, FetchFailure, Fetched, Lookup, Outcome},
+    envelope,
+    flight::{Boarding, Flight, Landed, Leader},
+    memory::Found,
+    policy::Policy,
+};
+
+impl CacheService {
+    /// The value of `key`: from the nearest tier that has it fresh, else by `fetch`, which is run at most once for all
+    /// callers of the key in this process, on a task of its own and within `policy.fetch_timeout`.
+    ///
+    /// Dropping the call is free: the fetch goes on and its value is kept. If the key is deleted while it is being
+    /// fetched, those who wait get the value and no tier stores it. The same for a value over `max_value_bytes`.
+    ///
+    /// # Errors
+    /// The fetch's failure, shared by all who waited; that it took too long; that it panicked.
+    pub async fn get_or_set<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, FetchError>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        check_key(key).map_err(FetchError::BadKey)?;
+        let inner = &self.0;
+        let began = Instant::now();
+        if let Found::Trusted(entry) = inner.memory.get(key, inner.clock.now()) {
+            inner.counters.hit(policy.kind, entry.tier, began.elapsed());
+            return Ok(Answer { entry, outcome: Outcome::Hit });
+        }
+        let key: Arc<str> = Arc::from(key);
+        match inner.flights.board(&key) {
+            Boarding::Join(flight) => self.arrive(policy, flight.wait().await, false, began),
+            Boarding::Lead(leader) => {
+                let flight = self.launch(leader, key, policy, true, fetch);
+                self.arrive(policy, flight.wait().await, true, began)
+            }
+        }
+    }
+
+    /// The same without looking into the tiers first: the value is fetched anew and replaces what they have. Callers
+    /// who refresh at the same moment share one fetch, also with those who only wanted the value.
+    ///
+    /// # Errors
+    /// As [`get_or_set`](Self::get_or_set). What the tiers have stays.
+    pub async fn refresh<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, FetchError>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        check_key(key).map_err(FetchError::BadKey)?;
+        let began = Instant::now();
+        let key: Arc<str> = Arc::from(key);
+        loop {
+            match self.0.flights.board(&key) {
+                Boarding::Join(flight) => match flight.wait().await {
+                    // That flight found the old value in a tier and fetched nothing.
+                    Landed::Found(_) => {}
+                    landed => return self.arrive(policy, landed, false, began),
+                },
+                Boarding::Lead(leader) => {
+                    let flight = self.launch(leader, key, policy, false, fetch);
+                    return self.arrive(policy, flight.wait().await, true, began);
+                }
+            }
+        }
+    }
+
+    fn launch<F, Fut>(
+        &self,
+        leader: Leader,
+        key: Arc<str>,
+        policy: &Policy,
+        look: bool,
+        fetch: F,
+    ) -> Arc<Flight>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let flight = leader.flight.clone();
+        let (inner, policy) = (self.0.clone(), policy.clone());
+        self.0.tasks.spawn(async move {
+            let landed = inner.fly(&leader.flight, &key, &policy, look, fetch).await;
+            leader.land(landed);
+        });
+        flight
+    }
+
+    /// Counts, and turns the landing into the caller's answer.
+    fn arrive(
+        &self,
+        policy: &Policy,
+        landed: Landed,
+        led: bool,
+        began: Instant,
+    ) -> Result<Answer, FetchError> {
+        let counters = &self.0.counters;
+        match landed {
+            Landed::Found(entry) => {
+                counters.hit(policy.kind, entry.tier, began.elapsed());
+                Ok(Answer { entry, outcome: Outcome::Hit })
+            }
+            Landed::Fetched { entry, stored } => {
+                counters.miss(policy.kind, None);
+                if led {
+                    return Ok(Answer { entry, outcome: Outcome::Fetched { stored } });
+                }
+                counters.collapsed();
+                Ok(Answer { entry, outcome: Outcome::Collapsed })
+            }
+            Landed::Failed(error) => {
+                counters.miss(policy.kind, None);
+                if !led {
+                    counters.collapsed();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn fly<F, Fut>(
+        &self,
+        flight: &Flight,
+        key: &Arc<str>,
+        policy: &Policy,
+        look: bool,
+        fetch: F,
+    ) -> Landed
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        if look {
+            let began = Instant::now();
+            if let Lookup::Fresh(entry) = self.look_up(policy.kind, key, Some(policy.fresh)).await {
+                return Landed::Found(entry);
+            }
+            self.counters.missed_in(policy.kind, began.elapsed());
+        }
+        self.counters.fetch();
+        let began = Instant::now();
+        let fetched = match tokio::time::timeout(policy.fetch_timeout, fetch()).await {
+            Ok(Ok(fetched)) => fetched,
+            Ok(Err(failure)) => return Landed::Failed(FetchError::Failed(failure)),
+            Err(_) => return Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }),
+        };
+        let Fetched { value, mut cost, fresh } = fetched;
+        if cost.milliseconds == 0 {
+            cost.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        }
+        let too_large = value.len() as u64 > self.max_value_bytes;
+        let fresh = fresh.map_or(policy.fresh, |shorter| shorter.min(policy.fresh));
+        let entry = envelope::entry(policy, value, cost, fresh, self.clock.now());
+        if too_large {
+            tracing::warn!(
+                kind = policy.kind.name,
+                bytes = entry.value.len(),
+                limit = self.max_value_bytes,
+                "a fetched value is too large to be cached"
+            );
+            return Landed::Fetched { entry, stored: false };
+        }
+        let stored = flight.unless_fenced(self.store(key, policy, &entry)).await;
+        Landed::Fetched { entry, stored: stored.is_some_and(crate::entry::Stored::anywhere) }
+    }
+}
