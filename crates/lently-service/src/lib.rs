@@ -1,1 +1,43 @@
-//! What Lently caches, for how long, under which key and from where.
+//! The product: what Lently caches, for how long, under which key and from where; users, plans, jobs and the store.
+//!
+//! It never speaks HTTP to its callers, never reads the environment, and spells cache keys in [`keys`] alone.
+
+pub mod keys;
+pub mod ttl;
+
+pub mod ids;
+pub mod plan;
+pub mod price;
+pub mod request;
+
+pub mod body;
+pub mod cached;
+pub mod error;
+pub mod progress;
+
+pub mod analysis;
+pub mod youtube;
+
+mod engine;
+mod jobs;
+mod judge;
+mod run;
+pub mod store;
+
+pub mod lently;
+
+pub use analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
+pub use body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, JudgedCounts};
+pub use cached::Cached;
+pub use error::ServiceError;
+pub use ids::{AnalysisId, UserId};
+pub use keys::{CacheKeys, EntryKind};
+pub use lently::{
+    AnalysisState, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation,
+};
+pub use plan::{PlanLimits, UserPlan};
+pub use progress::{Progress, Stage};
+pub use request::{AnalysisRequest, AnalysisSource, EngineChoice};
+pub use store::{AnalysisListItem, Store};
+pub use ttl::CacheTtl;
+pub use youtube::{CachedYouTubeService, CommentsRequest};

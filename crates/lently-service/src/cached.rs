@@ -1,0 +1,66 @@
+//! A cached value as its stored bytes, with how it was found. It is parsed only when somebody looks inside.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lently_cache::{Answer, Cost, Outcome, Tier};
+use serde::de::DeserializeOwned;
+
+use crate::error::ServiceError;
+
+/// A value from the cache or fresh from upstream; `body` is its JSON, ready to be served.
+#[derive(Debug, Clone)]
+pub struct Cached<T> {
+    /// The JSON as it is stored.
+    pub body: Bytes,
+    /// Whether it was there, was fetched for this caller, or was fetched for another and shared.
+    pub outcome: Outcome,
+    /// Where it was found; means something with [`Outcome::Hit`] alone.
+    pub tier: Tier,
+    /// Time since it was fetched.
+    pub age: Duration,
+    /// Time for which it is still fresh.
+    pub ttl: Duration,
+    /// A hash of the body.
+    pub etag: String,
+    /// What fetching it took, back then.
+    pub cost: Cost,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Cached<T> {
+    pub(crate) fn new(answer: Answer, now: Timestamp) -> Self {
+        let Answer { entry, outcome } = answer;
+        Self {
+            outcome,
+            tier: entry.tier,
+            age: entry.age(now),
+            ttl: entry.ttl(now),
+            etag: entry.etag.to_string(),
+            cost: entry.cost,
+            body: entry.value,
+            value: PhantomData,
+        }
+    }
+
+    /// Whether it cost nothing now because it was in a tier.
+    pub const fn is_hit(&self) -> bool {
+        matches!(self.outcome, Outcome::Hit)
+    }
+
+    /// What this caller's request spent: the cost where it was fetched for it, nothing for a hit or a shared fetch.
+    pub fn spent(&self) -> Cost {
+        match self.outcome {
+            Outcome::Fetched { .. } => self.cost,
+            _ => Cost::default(),
+        }
+    }
+
+    /// Parses the body.
+    pub fn value(&self) -> Result<T, ServiceError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| ServiceError::internal("a cached value is not of its kind", error))
+    }
+}

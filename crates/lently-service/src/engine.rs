@@ -1,0 +1,123 @@
+//! The two engines, as configured, and which of them a request means. It judges nothing itself.
+
+use std::sync::Arc;
+
+use lently_analysis::{LocalEngine, Verdict, prompt};
+use lently_upstream::{GeminiClient, GeminiConfig};
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
+
+use crate::error::ServiceError;
+use crate::request::EngineChoice;
+
+/// What stands ready to judge. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engines {
+    gemini: Option<Gemini>,
+    local: Arc<OnceCell<Arc<LocalEngine>>>,
+    tasks: TaskTracker,
+}
+
+/// Gemini with the model it was configured for.
+#[derive(Clone)]
+pub(crate) struct Gemini {
+    pub client: GeminiClient,
+    pub model: String,
+}
+
+/// The engine that a request means, here.
+#[derive(Clone)]
+pub(crate) enum Engine {
+    Local,
+    Gemini(Gemini),
+}
+
+impl Engine {
+    /// The name in the analysis.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Gemini(_) => "gemini",
+        }
+    }
+
+    /// Gemini's model, where Gemini it is.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self {
+            Self::Local => None,
+            Self::Gemini(gemini) => Some(&gemini.model),
+        }
+    }
+
+    /// Everything about the engine that determines its verdicts.
+    pub(crate) fn identity(&self) -> [String; 4] {
+        let (model, prompts) = match self {
+            Self::Local => (String::new(), String::new()),
+            Self::Gemini(gemini) => (gemini.model.clone(), prompt_version()),
+        };
+        [self.name().to_owned(), local_version(), model, prompts]
+    }
+}
+
+/// The version of the local engine, as it stands in analyses.
+pub(crate) fn local_version() -> String {
+    LocalEngine::VERSION.to_string()
+}
+
+/// The version of the prompts, as it stands in analyses.
+pub(crate) fn prompt_version() -> String {
+    prompt::PROMPT_VERSION.to_string()
+}
+
+impl Engines {
+    pub(crate) fn new(gemini: Option<GeminiConfig>, tasks: TaskTracker) -> Result<Self, ServiceError> {
+        let gemini = match gemini {
+            Some(config) => {
+                let model = config.model.clone();
+                Some(Gemini { client: GeminiClient::new(config)?, model })
+            }
+            None => None,
+        };
+        Ok(Self { gemini, local: Arc::default(), tasks })
+    }
+
+    pub(crate) const fn gemini(&self) -> Option<&Gemini> {
+        self.gemini.as_ref()
+    }
+
+    /// Refuses Gemini where it has no key.
+    pub(crate) fn resolve(&self, choice: EngineChoice) -> Result<Engine, ServiceError> {
+        match (choice, &self.gemini) {
+            (EngineChoice::Gemini, None) => Err(ServiceError::EngineUnavailable { engine: "gemini" }),
+            (EngineChoice::Auto | EngineChoice::Gemini, Some(gemini)) => Ok(Engine::Gemini(gemini.clone())),
+            (EngineChoice::Auto | EngineChoice::Local, _) => Ok(Engine::Local),
+        }
+    }
+
+    /// Judges texts locally, on a thread of its own.
+    pub(crate) async fn judge_locally(&self, texts: Vec<String>) -> Result<Vec<Verdict>, ServiceError> {
+        let engine = self.local().await?;
+        self.blocking(move || {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            engine.judge_all(&texts)
+        })
+        .await
+    }
+
+    /// Runs what takes long on the processor where it does not hold up others.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let done = self.tasks.spawn_blocking(work).await;
+        done.map_err(|error| ServiceError::internal("work on the processor panicked", error))
+    }
+
+    /// The models are loaded once, when first needed: a process that only serves hits never pays for them.
+    async fn local(&self) -> Result<Arc<LocalEngine>, ServiceError> {
+        self.local
+            .get_or_try_init(|| self.blocking(|| Arc::new(LocalEngine::new())))
+            .await
+            .cloned()
+    }
+}

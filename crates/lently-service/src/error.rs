@@ -1,0 +1,184 @@
+//! What can go wrong for a caller of the service, by cause, each with a stable code. Nothing is logged here.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lently_cache::{FailureClass, FetchError, FetchFailure};
+use lently_upstream::UpstreamError;
+
+use crate::plan::UserPlan;
+
+/// Why the service could not do what was asked. Cloned to everyone who waited for the same thing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// YouTube or Gemini refused or failed. Whether a retry helps is the upstream error's to say.
+    #[error(transparent)]
+    Upstream(UpstreamError),
+    /// There is no such thing, or it is not this user's: the two are not told apart. A retry does not help.
+    #[error("not found")]
+    NotFound,
+    /// The caller's fault; a retry does not help.
+    #[error("`{field}` {message}")]
+    Invalid {
+        /// The field of the request.
+        field: &'static str,
+        /// What it must be.
+        message: String,
+    },
+    /// The user's plan does not allow it, or not again this month.
+    #[error("the plan `{plan}` allows {allowed} ({limit})")]
+    PlanLimit {
+        /// The user's plan.
+        plan: UserPlan,
+        /// `analyses_per_month` or `max_comments`.
+        limit: &'static str,
+        /// How much is allowed.
+        allowed: u32,
+        /// When it is allowed again; `None` where waiting does not help.
+        resets_at: Option<Timestamp>,
+    },
+    /// The engine asked for is not there: no key is configured. Another engine, or a key, helps.
+    #[error("the engine `{engine}` needs a key, and none is configured; use `auto` or `local`, or set one")]
+    EngineUnavailable {
+        /// The engine asked for.
+        engine: &'static str,
+    },
+    /// As many analyses wait as may wait. A retry after a while helps.
+    #[error("{waiting} analyses are running or waiting, which is the limit; try again later")]
+    Busy {
+        /// How many.
+        waiting: usize,
+    },
+    /// It took longer than its limit. A retry may help: what was fetched by then is kept.
+    #[error("it took longer than its limit")]
+    TimedOut,
+    /// The process is stopping, or the work was lost to a defect. A retry helps, here or on another node.
+    #[error("the work was interrupted before it ended")]
+    Interrupted,
+    /// The store could not be read or written. A retry may help.
+    #[error("the store cannot be used")]
+    Store(#[source] Arc<sqlx::Error>),
+    /// The cache refused an administrative command (a plain read or write never fails for the cache's sake).
+    #[error("the cache could not do it")]
+    Cache(#[source] Arc<dyn Error + Send + Sync>),
+    /// A defect of ours. A retry does not help.
+    #[error("{what}")]
+    Internal {
+        /// What should not have been.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
+}
+
+impl ServiceError {
+    /// The code that clients may rely on; it never changes once released.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Upstream(error) => upstream_code(error),
+            Self::NotFound => "not-found",
+            Self::Invalid { .. } => "invalid-request",
+            Self::PlanLimit { .. } => "plan-limit",
+            Self::EngineUnavailable { .. } => "engine-unavailable",
+            Self::Busy { .. } => "busy",
+            Self::TimedOut => "timed-out",
+            Self::Interrupted => "interrupted",
+            Self::Store(_) => "store-unavailable",
+            Self::Cache(_) => "cache-unavailable",
+            Self::Internal { .. } => "internal",
+        }
+    }
+
+    /// Whether asking again may succeed without anything being changed.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Upstream(error) => error.is_retryable(),
+            Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => true,
+            Self::NotFound
+            | Self::Invalid { .. }
+            | Self::PlanLimit { .. }
+            | Self::EngineUnavailable { .. }
+            | Self::Internal { .. } => false,
+        }
+    }
+
+    pub(crate) fn internal(what: &'static str, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Internal { what, source: Arc::new(source) }
+    }
+
+    pub(crate) fn cache(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Cache(Arc::new(source))
+    }
+
+    /// The error as the cache shares it among those who wait; [`ServiceError::from`] a [`FetchError`] is the way back.
+    pub(crate) fn into_failure(self) -> FetchFailure {
+        let class = match &self {
+            Self::Upstream(error) => upstream_class(error),
+            Self::NotFound => FailureClass::NotFound,
+            Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => {
+                FailureClass::Transient
+            }
+            _ => FailureClass::Permanent,
+        };
+        FetchFailure { class, source: Arc::new(self) }
+    }
+}
+
+impl From<UpstreamError> for ServiceError {
+    fn from(error: UpstreamError) -> Self {
+        Self::Upstream(error)
+    }
+}
+
+impl From<sqlx::Error> for ServiceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl From<FetchError> for ServiceError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Failed(failure) => match failure.source.downcast_ref::<Self>() {
+                Some(error) => error.clone(),
+                None => Self::Internal { what: "a fetch failed in an unknown way", source: failure.source },
+            },
+            FetchError::TimedOut { .. } => Self::TimedOut,
+            FetchError::Abandoned => Self::Interrupted,
+            other => Self::internal("a cache key cannot be used", other),
+        }
+    }
+}
+
+fn upstream_class(error: &UpstreamError) -> FailureClass {
+    match error {
+        UpstreamError::VideoNotFound => FailureClass::NotFound,
+        UpstreamError::CommentsDisabled | UpstreamError::Forbidden { .. } => FailureClass::Forbidden,
+        UpstreamError::QuotaExhausted { until, .. } => FailureClass::QuotaExhausted { until: *until },
+        UpstreamError::RateLimited { retry_after, .. } => {
+            FailureClass::RateLimited { retry_after: *retry_after }
+        }
+        other if other.is_retryable() => FailureClass::Transient,
+        _ => FailureClass::Permanent,
+    }
+}
+
+fn upstream_code(error: &UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::MissingKey { .. } => "key-missing",
+        UpstreamError::KeyInvalid => "key-invalid",
+        UpstreamError::QuotaExhausted { .. } => "quota-exhausted",
+        UpstreamError::CommentsDisabled => "comments-disabled",
+        UpstreamError::VideoNotFound => "video-not-found",
+        UpstreamError::Forbidden { .. } => "forbidden",
+        UpstreamError::RateLimited { .. } => "rate-limited",
+        UpstreamError::Transient { .. } => "upstream-unavailable",
+        UpstreamError::TimedOut => "upstream-timed-out",
+        UpstreamError::BadRequest { .. } => "upstream-refused",
+        UpstreamError::Unusable { .. } => "upstream-unusable",
+        _ => "upstream-failed",
+    }
+}

@@ -1,0 +1,246 @@
+//! The analyses being made: at most one run per id, a bounded number at work, a bounded number waiting.
+//!
+//! A run belongs to the process, not to a caller: one who leaves does not end it. It ends by itself, by its time limit, or
+//! with the process; its waiters are always told.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::analysis::AnalysisAnswer;
+use crate::error::ServiceError;
+use crate::ids::{AnalysisId, UserId};
+use crate::progress::{Progress, Stage};
+use crate::store::Reservation;
+
+/// Failures remembered, so that one who comes back for the result learns of it; the oldest go first.
+const FAILURES_MAX: usize = 1_000;
+/// After the stop signal, a run may go on for so long before it is given up.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+type Ended = Result<AnalysisAnswer, ServiceError>;
+
+/// One analysis being made.
+pub(crate) struct Run {
+    id: AnalysisId,
+    progress: watch::Sender<Progress>,
+    ended: watch::Sender<Option<Ended>>,
+    claims: Mutex<Claims>,
+}
+
+/// Who asked for a run, and what was set aside for them.
+#[derive(Default)]
+pub(crate) struct Claims {
+    pub users: HashSet<UserId>,
+    pub reservations: Vec<Reservation>,
+}
+
+impl Run {
+    pub(crate) const fn progress(&self) -> &watch::Sender<Progress> {
+        &self.progress
+    }
+
+    /// Whether this user is among those who asked.
+    pub(crate) fn is_of(&self, user: &UserId) -> bool {
+        lock(&self.claims).users.contains(user)
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Ended {
+        let mut ended = self.ended.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(ended) => ended.clone().unwrap_or(Err(ServiceError::Interrupted)),
+            Err(_) => Err(ServiceError::Interrupted),
+        }
+    }
+}
+
+/// How a caller came by a run.
+pub(crate) enum Joined {
+    /// It was begun for this caller.
+    Started(Arc<Run>),
+    /// It was there; where the caller's reservation was not needed, it is handed back.
+    Shared(Arc<Run>, Option<Reservation>),
+}
+
+/// All runs of this process.
+pub(crate) struct Runs {
+    state: Mutex<State>,
+    places: Semaphore,
+    max: usize,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    running: HashMap<AnalysisId, Arc<Run>>,
+    failures: HashMap<AnalysisId, ServiceError>,
+    order: VecDeque<AnalysisId>,
+}
+
+impl State {
+    fn remember(&mut self, id: &AnalysisId, error: ServiceError) {
+        if self.failures.insert(id.clone(), error).is_none() {
+            self.order.push_back(id.clone());
+        }
+        while self.order.len() > FAILURES_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.failures.remove(&oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &AnalysisId) {
+        if self.failures.remove(id).is_some() {
+            self.order.retain(|other| other != id);
+        }
+    }
+}
+
+impl Runs {
+    pub(crate) fn new(
+        max_running: usize,
+        max_queued: usize,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let max_running = max_running.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            state: Mutex::default(),
+            places: Semaphore::new(max_running),
+            max: max_running.saturating_add(max_queued),
+            tasks,
+            stop,
+        }
+    }
+
+    /// The run of an analysis, where one is going on.
+    pub(crate) fn get(&self, id: &AnalysisId) -> Option<Arc<Run>> {
+        lock(&self.state).running.get(id).cloned()
+    }
+
+    /// How the last run of an analysis failed, where it did and none has succeeded since.
+    pub(crate) fn failure(&self, id: &AnalysisId) -> Option<ServiceError> {
+        lock(&self.state).failures.get(id).cloned()
+    }
+
+    pub(crate) fn forget_failure(&self, id: &AnalysisId) {
+        lock(&self.state).forget(id);
+    }
+
+    /// Joins the run of an analysis or begins one, on the tracker. `work` makes the analysis once there is a place; `settle` is
+    /// given the claims and whether they count, before anyone is told of the end.
+    pub(crate) fn join_or_start<Work, Making, Settle, Settling>(
+        self: &Arc<Self>,
+        id: &AnalysisId,
+        user: &UserId,
+        reservation: Option<Reservation>,
+        wait_at_most: Duration,
+        work: Work,
+        settle: Settle,
+    ) -> Result<Joined, ServiceError>
+    where
+        Work: FnOnce(Arc<Run>) -> Making + Send + 'static,
+        Making: Future<Output = Ended> + Send + 'static,
+        Settle: FnOnce(Claims, bool) -> Settling + Send + 'static,
+        Settling: Future<Output = ()> + Send + 'static,
+    {
+        let mut state = lock(&self.state);
+        if let Some(run) = state.running.get(id) {
+            let run = Arc::clone(run);
+            let mut claims = lock(&run.claims);
+            let needless = if claims.users.insert(user.clone()) {
+                claims.reservations.extend(reservation);
+                None
+            } else {
+                reservation
+            };
+            drop(claims);
+            return Ok(Joined::Shared(run, needless));
+        }
+        if self.stop.is_cancelled() {
+            return Err(ServiceError::Interrupted);
+        }
+        if state.running.len() >= self.max {
+            return Err(ServiceError::Busy { waiting: state.running.len() });
+        }
+        state.forget(id);
+        let run = Arc::new(Run {
+            id: id.clone(),
+            progress: watch::Sender::new(Progress::default()),
+            ended: watch::Sender::new(None),
+            claims: Mutex::new(Claims {
+                users: HashSet::from([user.clone()]),
+                reservations: reservation.into_iter().collect(),
+            }),
+        });
+        state.running.insert(id.clone(), Arc::clone(&run));
+        drop(state);
+        let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), result: None };
+        let (runs, own) = (Arc::clone(self), Arc::clone(&run));
+        self.tasks.spawn(async move {
+            let mut ending = ending;
+            let result = runs.carry_out(work(Arc::clone(&own)), wait_at_most).await;
+            let counts = result.as_ref().is_ok_and(|answer| !answer.cached);
+            let claims = runs.close_doors(&own);
+            settle(claims, counts).await;
+            ending.result = Some(result);
+        });
+        Ok(Joined::Started(run))
+    }
+
+    async fn carry_out(&self, making: impl Future<Output = Ended>, wait_at_most: Duration) -> Ended {
+        let _place = tokio::select! {
+            place = self.places.acquire() => place.map_err(|_| ServiceError::Interrupted)?,
+            () = self.stop.cancelled() => return Err(ServiceError::Interrupted),
+            () = tokio::time::sleep(wait_at_most) => return Err(ServiceError::TimedOut),
+        };
+        let given_up = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            result = making => result,
+            () = given_up => Err(ServiceError::Interrupted),
+        }
+    }
+
+    /// Nobody joins from here on, so every claim there will be is there.
+    fn close_doors(&self, run: &Arc<Run>) -> Claims {
+        let mut state = lock(&self.state);
+        if state.running.get(&run.id).is_some_and(|current| Arc::ptr_eq(current, run)) {
+            state.running.remove(&run.id);
+        }
+        drop(state);
+        std::mem::take(&mut *lock(&run.claims))
+    }
+}
+
+/// Tells the waiters of the end, also where the task panics or is dropped with its runtime.
+struct Ending {
+    runs: Arc<Runs>,
+    run: Arc<Run>,
+    result: Option<Ended>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let result = self.result.take().unwrap_or(Err(ServiceError::Interrupted));
+        drop(self.runs.close_doors(&self.run));
+        if let Err(error) = &result {
+            lock(&self.runs.state).remember(&self.run.id, error.clone());
+        }
+        self.run.progress.send_replace(Progress::at(Stage::Done));
+        self.run.ended.send_replace(Some(result));
+    }
+}
+
+/// A panic elsewhere while the lock was held leaves plain maps behind, not broken ones.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,141 @@
+//! Judges comments: by Gemini in batches where it is the engine, locally otherwise and for whatever Gemini leaves.
+//!
+//! It never fails for Gemini's sake: what happened is told by the counts and by `degraded`. Equal texts are judged once.
+
+mod batches;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use lently_analysis::{JudgedBy, Verdict};
+use lently_cache::Cost;
+
+use crate::body::JudgedCounts;
+use crate::engine::{Engine, Engines};
+use crate::error::ServiceError;
+
+pub(crate) use batches::generate_request;
+
+/// Texts per piece of local work: long enough to be worth a thread, short enough to show progress and stop.
+const LOCAL_CHUNK: usize = 128;
+
+/// The judgments on some comments, and who made them.
+pub(crate) struct Judged {
+    /// One for each comment, in order.
+    pub verdicts: Vec<Verdict>,
+    pub counts: JudgedCounts,
+    pub cost: Cost,
+    pub model_version: Option<String>,
+    /// Why Gemini did not judge all, where it should have.
+    pub degraded: Option<String>,
+}
+
+/// Told how many comments are judged so far.
+pub(crate) type OnJudged = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Judges each text.
+pub(crate) async fn judge(
+    engines: &Engines,
+    engine: &Engine,
+    texts: &[String],
+    on_judged: OnJudged,
+) -> Result<Judged, ServiceError> {
+    let distinct = Distinct::of(texts);
+    let progress = Arc::new(Counter { done: AtomicU64::new(0), on_judged });
+    let mut verdicts: Vec<Option<Verdict>> = vec![None; distinct.texts.len()];
+    let mut outcome = batches::Outcome::default();
+    if let Engine::Gemini(gemini) = engine {
+        outcome = batches::judge(gemini, &distinct, &progress).await;
+        verdicts.clone_from(&outcome.verdicts);
+    }
+    let left: Vec<usize> =
+        verdicts.iter().enumerate().filter(|(_, verdict)| verdict.is_none()).map(|(index, _)| index).collect();
+    for (index, verdict) in judge_locally(engines, &distinct, &left, &progress).await? {
+        verdicts[index] = Some(verdict);
+    }
+    let verdicts: Vec<Verdict> =
+        distinct.place.iter().filter_map(|place| verdicts.get(*place).cloned().flatten()).collect();
+    let gemini = verdicts.iter().filter(|verdict| verdict.judged_by == JudgedBy::Gemini).count() as u64;
+    let counts = JudgedCounts { gemini, local: verdicts.len() as u64 - gemini };
+    let degraded = match engine {
+        Engine::Gemini(_) if counts.local > 0 => Some(outcome.reason(counts.local)),
+        _ => None,
+    };
+    Ok(Judged { verdicts, counts, cost: outcome.cost, model_version: outcome.model_version, degraded })
+}
+
+/// Equal texts, once each; `place` tells for every comment which text is its.
+struct Distinct {
+    texts: Vec<String>,
+    /// How many comments have each text.
+    weight: Vec<u64>,
+    place: Vec<usize>,
+}
+
+impl Distinct {
+    fn of(all: &[String]) -> Self {
+        let mut known: HashMap<&str, usize> = HashMap::with_capacity(all.len());
+        let mut distinct = Self { texts: Vec::new(), weight: Vec::new(), place: Vec::with_capacity(all.len()) };
+        for text in all {
+            let place = *known.entry(text.trim()).or_insert_with(|| {
+                distinct.texts.push(text.trim().to_owned());
+                distinct.weight.push(0);
+                distinct.texts.len() - 1
+            });
+            distinct.weight[place] += 1;
+            distinct.place.push(place);
+        }
+        distinct
+    }
+
+    fn pick(&self, indices: &[usize]) -> Vec<String> {
+        indices.iter().map(|index| self.texts[*index].clone()).collect()
+    }
+}
+
+struct Counter {
+    done: AtomicU64,
+    on_judged: OnJudged,
+}
+
+impl Counter {
+    fn add(&self, comments: u64) {
+        let done = self.done.fetch_add(comments, Ordering::Relaxed) + comments;
+        (self.on_judged)(done);
+    }
+}
+
+async fn judge_locally(
+    engines: &Engines,
+    distinct: &Distinct,
+    indices: &[usize],
+    progress: &Arc<Counter>,
+) -> Result<Vec<(usize, Verdict)>, ServiceError> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let pieces: Vec<Vec<(usize, Verdict)>> = stream::iter(indices.chunks(LOCAL_CHUNK))
+        .map(|chunk| async move {
+            let verdicts = engines.judge_locally(distinct.pick(chunk)).await?;
+            progress.add(chunk.iter().map(|index| distinct.weight[*index]).sum());
+            Ok::<_, ServiceError>(chunk.iter().copied().zip(verdicts).collect())
+        })
+        .buffer_unordered(workers)
+        .try_collect()
+        .await?;
+    Ok(pieces.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_one() {
+        let texts = ["first!", "nice", " first!", "first!"].map(str::to_owned);
+        let distinct = Distinct::of(&texts);
+        assert_eq!(distinct.texts, ["first!", "nice"]);
+        assert_eq!(distinct.weight, [3, 1]);
+        assert_eq!(distinct.place, [0, 1, 0, 0]);
+    }
+}

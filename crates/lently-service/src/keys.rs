@@ -1,0 +1,221 @@
+//! The kinds of cached things and the spelling of their keys: the only place that does.
+//!
+//! Text that a user chose is escaped or hashed before it becomes part of a key, so that no id can reach another's
+//! entry, neither as a key nor inside a pattern.
+
+use std::fmt::Write as _;
+
+use lently_cache::{Kind, Pattern};
+use lently_upstream::{CommentOrder, VideoId};
+
+use crate::ids::{AnalysisId, UserId};
+
+/// What sort of value a cache entry holds; times, schema and names are exhaustive matches on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A finished analysis as it is served.
+    Analysis,
+    /// The comments harvested for one video, amount and order.
+    Comments,
+    /// The metadata of one video.
+    Video,
+    /// A transcript, by video and language.
+    Transcript,
+    /// What one user may still do this month.
+    Quota,
+    /// The judgment on one text; the name is reserved, nothing is stored under it yet.
+    Verdict,
+}
+
+/// Every kind as the cache wants it at its opening.
+pub const KINDS: [Kind; 6] = [
+    EntryKind::Analysis.kind(),
+    EntryKind::Comments.kind(),
+    EntryKind::Video.kind(),
+    EntryKind::Transcript.kind(),
+    EntryKind::Quota.kind(),
+    EntryKind::Verdict.kind(),
+];
+
+impl EntryKind {
+    /// All kinds, in the order in which reports show them.
+    pub const ALL: [Self; 6] =
+        [Self::Analysis, Self::Comments, Self::Video, Self::Transcript, Self::Quota, Self::Verdict];
+
+    /// The name in keys, labels and statistics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Analysis => "analysis",
+            Self::Comments => "comments",
+            Self::Video => "video",
+            Self::Transcript => "transcript",
+            Self::Quota => "quota",
+            Self::Verdict => "verdict",
+        }
+    }
+
+    /// The schema version of the stored value; raised when its shape changes, which makes older entries misses.
+    pub const fn schema(self) -> u16 {
+        match self {
+            Self::Analysis
+            | Self::Comments
+            | Self::Video
+            | Self::Transcript
+            | Self::Quota
+            | Self::Verdict => 1,
+        }
+    }
+
+    /// The kind as the cache knows it.
+    pub const fn kind(self) -> Kind {
+        Kind { name: self.name(), schema: self.schema() }
+    }
+
+    /// The variable that sets how many seconds an entry of this kind is fresh.
+    pub const fn ttl_variable(self) -> &'static str {
+        match self {
+            Self::Analysis => "LENTLY_TTL_ANALYSIS_SECONDS",
+            Self::Comments => "LENTLY_TTL_COMMENTS_SECONDS",
+            Self::Video => "LENTLY_TTL_VIDEO_SECONDS",
+            Self::Transcript => "LENTLY_TTL_TRANSCRIPT_SECONDS",
+            Self::Quota => "LENTLY_TTL_QUOTA_SECONDS",
+            Self::Verdict => "LENTLY_TTL_VERDICT_SECONDS",
+        }
+    }
+
+    /// The kind a key belongs to, by what stands before its first colon.
+    pub fn of_key(key: &str) -> Option<Self> {
+        let name = key.split_once(':')?.0;
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Spells every cache key. Keys are without the deployment's prefix, which the cache puts in front.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheKeys;
+
+impl CacheKeys {
+    /// `analysis:{id}`
+    pub fn analysis(id: &AnalysisId) -> String {
+        format!("{}:{id}", EntryKind::Analysis.name())
+    }
+
+    /// `comments:{video_id}:max_{n}:order_{order}`, with `:replies` behind it where replies were asked for.
+    pub fn comments(
+        video_id: &VideoId,
+        max_comments: u32,
+        order: CommentOrder,
+        include_replies: bool,
+    ) -> String {
+        let replies = if include_replies { ":replies" } else { "" };
+        format!("{}:{video_id}:max_{max_comments}:order_{order}{replies}", EntryKind::Comments.name())
+    }
+
+    /// `video:{video_id}`
+    pub fn video(video_id: &VideoId) -> String {
+        format!("{}:{video_id}", EntryKind::Video.name())
+    }
+
+    /// `transcript:{video_id}` or `transcript:{video_id}:{lang}`; the language is a user's text and is escaped.
+    pub fn transcript(video_id: &VideoId, language: Option<&str>) -> String {
+        let name = EntryKind::Transcript.name();
+        match language {
+            None => format!("{name}:{video_id}"),
+            Some(language) => format!("{name}:{video_id}:{}", part(language)),
+        }
+    }
+
+    /// `quota:{user_id}`; the id is a user's text and is escaped.
+    pub fn quota(user_id: &UserId) -> String {
+        format!("{}:{}", EntryKind::Quota.name(), part(user_id.as_str()))
+    }
+
+    /// All comments of one video, whatever amount and order. The only `*` in it is ours.
+    pub fn video_comments_pattern(video_id: &VideoId) -> String {
+        format!("{}:{}:*", EntryKind::Comments.name(), Pattern::escape(&video_id.to_string()))
+    }
+
+    /// All transcripts of one video that name a language; the one without has its own key.
+    pub fn video_transcripts_pattern(video_id: &VideoId) -> String {
+        format!("{}:{}:*", EntryKind::Transcript.name(), Pattern::escape(&video_id.to_string()))
+    }
+
+    /// Everything of one kind.
+    pub fn kind_pattern(kind: EntryKind) -> String {
+        format!("{}:*", kind.name())
+    }
+}
+
+/// The longest piece of a user's text that stands in a key as it is; longer ones are hashed.
+const READABLE_PART_BYTES: usize = 120;
+
+/// Makes a user's text safe inside a key: letters, digits and `_.@-` stay, other bytes become `%XX`.
+///
+/// Long text becomes `~` and its BLAKE3 hash; `~` is escaped in readable text, so the two never meet.
+fn part(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'@' | b'-') {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    if escaped.is_empty() || escaped.len() > READABLE_PART_BYTES {
+        let hash = blake3::hash(text.as_bytes()).to_hex();
+        return format!("~{}", &hash.as_str()[..32]);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video() -> VideoId {
+        "dQw4w9WgXcQ".parse().expect("a video id")
+    }
+
+    #[test]
+    fn the_key_table_is_as_documented() {
+        let id = AnalysisId::derive(&["x"]);
+        assert_eq!(CacheKeys::analysis(&id), format!("analysis:{id}"));
+        assert_eq!(
+            CacheKeys::comments(&video(), 100, CommentOrder::Relevance, false),
+            "comments:dQw4w9WgXcQ:max_100:order_relevance"
+        );
+        assert_eq!(
+            CacheKeys::comments(&video(), 500, CommentOrder::Time, true),
+            "comments:dQw4w9WgXcQ:max_500:order_time:replies"
+        );
+        assert_eq!(CacheKeys::video(&video()), "video:dQw4w9WgXcQ");
+        assert_eq!(CacheKeys::transcript(&video(), None), "transcript:dQw4w9WgXcQ");
+        assert_eq!(CacheKeys::transcript(&video(), Some("pt-BR")), "transcript:dQw4w9WgXcQ:pt-BR");
+        assert_eq!(CacheKeys::quota(&UserId::local()), "quota:local");
+    }
+
+    #[test]
+    fn text_of_users_cannot_leave_its_place_in_a_key() {
+        let star = UserId::new("a*").expect("a user id");
+        assert_eq!(CacheKeys::quota(&star), "quota:a%2A");
+        let colon = UserId::new("a:b").expect("a user id");
+        assert_eq!(CacheKeys::quota(&colon), "quota:a%3Ab");
+        assert_eq!(
+            CacheKeys::transcript(&video(), Some("en:*?[x]\n")),
+            "transcript:dQw4w9WgXcQ:en%3A%2A%3F%5Bx%5D%0A"
+        );
+        let long = CacheKeys::transcript(&video(), Some(&"x".repeat(400)));
+        assert!(long.len() < 100, "{long}");
+        assert_ne!(part("~abc"), part("abc"));
+    }
+
+    #[test]
+    fn every_kind_is_found_again_by_the_name_in_its_keys() {
+        for kind in EntryKind::ALL {
+            assert_eq!(EntryKind::of_key(&format!("{}:x", kind.name())), Some(kind));
+        }
+        assert_eq!(EntryKind::of_key("stranger:x"), None);
+        assert_eq!(KINDS.len(), EntryKind::ALL.len());
+    }
+}

@@ -1,0 +1,449 @@
+//! The face of the service: everything a command line or an HTTP server asks of Lently, for a user.
+//!
+//! It joins the parts and keeps no state of its own. A hit never waits for the store.
+
+mod access;
+mod users;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lently_cache::{CacheService, Clock, Outcome};
+use lently_upstream::{GeminiConfig, YouTubeClient, YouTubeConfig};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
+use crate::engine::{Engine, Engines};
+use crate::error::ServiceError;
+use crate::ids::{AnalysisId, UserId};
+use crate::jobs::{Joined, Run, Runs};
+use crate::keys::CacheKeys;
+use crate::plan::UserPlan;
+use crate::progress::{Progress, Stage};
+use crate::request::{AnalysisRequest, AnalysisSource};
+use crate::run::Maker;
+use crate::store::{AnalysisListItem, Erased, Store};
+use crate::ttl::CacheTtl;
+use crate::youtube::{CachedYouTubeService, Freshness};
+
+use access::Access;
+pub use users::{Usage, UserInvalidation};
+
+/// Everything the service must be told; complete before it is opened.
+#[derive(Clone)]
+pub struct ServiceConfig {
+    /// How long entries live and fetches may take.
+    pub ttl: CacheTtl,
+    /// YouTube's client.
+    pub youtube: YouTubeConfig,
+    /// Gemini's client; without it every analysis is judged locally.
+    pub gemini: Option<GeminiConfig>,
+    /// The store: `sqlite:` and a path.
+    pub database_url: String,
+    /// The clock by which entries age.
+    pub clock: Clock,
+    /// Where tasks run; shutdown waits for it.
+    pub tasks: TaskTracker,
+    /// Ends what runs: nothing new begins, what is at work has ten seconds.
+    pub stop: CancellationToken,
+    /// Analyses made at the same time; at least 1.
+    pub max_running: usize,
+    /// Analyses that may wait for a place; more are refused with [`ServiceError::Busy`].
+    pub max_queued: usize,
+    /// The plan of users who have none.
+    pub default_plan: UserPlan,
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Lently {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: CacheService,
+    store: Store,
+    client: YouTubeClient,
+    youtube: CachedYouTubeService,
+    analyses: CachedAnalysisService,
+    engines: Engines,
+    access: Access,
+    runs: Arc<Runs>,
+    ttl: Arc<CacheTtl>,
+    clock: Clock,
+    default_plan: UserPlan,
+}
+
+/// What starting an analysis gave.
+#[derive(Debug, Clone)]
+pub enum Started {
+    /// It was there.
+    Ready(AnalysisAnswer),
+    /// It is being made, for this caller or for others too.
+    Running(AnalysisId),
+}
+
+/// How an analysis stands.
+#[derive(Debug, Clone)]
+pub enum AnalysisState {
+    /// Finished.
+    Ready(AnalysisAnswer),
+    /// Being made.
+    Running(Progress),
+    /// The last attempt failed, and there is no earlier result.
+    Failed {
+        /// The stable code of the error.
+        code: String,
+        /// A sentence for the user.
+        message: String,
+    },
+}
+
+/// What this process has spent since it started, failed calls included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Spending {
+    /// YouTube's quota units.
+    pub quota_units: u64,
+    /// Tokens sent to Gemini.
+    pub tokens_in: u64,
+    /// Tokens that Gemini produced, thoughts included.
+    pub tokens_out: u64,
+}
+
+impl Lently {
+    /// Joins the parts. Nothing is connected or opened yet but what `cache` is.
+    pub async fn open(config: ServiceConfig, cache: CacheService) -> Result<Self, ServiceError> {
+        let ttl = Arc::new(config.ttl);
+        let store = Store::new(&config.database_url, config.clock.clone())?;
+        let client = YouTubeClient::new(config.youtube)?;
+        let engines = Engines::new(config.gemini, config.tasks.clone())?;
+        let youtube =
+            CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
+        let analyses = CachedAnalysisService::new(
+            cache.clone(),
+            store.clone(),
+            Arc::clone(&ttl),
+            config.clock.clone(),
+        );
+        let access = Access::new(store.clone(), config.tasks.clone());
+        let runs = Arc::new(Runs::new(config.max_running, config.max_queued, config.tasks, config.stop));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                cache,
+                store,
+                client,
+                youtube,
+                analyses,
+                engines,
+                access,
+                runs,
+                ttl,
+                clock: config.clock,
+                default_plan: config.default_plan,
+            }),
+        })
+    }
+
+    /// YouTube's data through the cache.
+    pub fn youtube(&self) -> &CachedYouTubeService {
+        &self.inner.youtube
+    }
+
+    /// Finished analyses through the cache.
+    pub fn analyses(&self) -> &CachedAnalysisService {
+        &self.inner.analyses
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The cache underneath.
+    pub fn cache(&self) -> &CacheService {
+        &self.inner.cache
+    }
+
+    /// Whether Gemini can be asked: a key is configured.
+    pub fn has_gemini(&self) -> bool {
+        self.inner.engines.gemini().is_some()
+    }
+
+    /// Derives the id of what a request would give. Not the user's, nor whether the cache is to be avoided.
+    pub fn analysis_id(&self, request: &AnalysisRequest) -> AnalysisId {
+        // A request for an engine that is not there has an id too, and is refused when it is to be made.
+        let engine = self.inner.engines.resolve(request.engine).unwrap_or(Engine::Local);
+        let [engine, version, model, prompts] = engine.identity();
+        let (kind, source, name) = match &request.source {
+            AnalysisSource::Video(video) => ("video", video.video_id.to_string(), ""),
+            AnalysisSource::Dump { digest, file_name, .. } => ("file", digest.clone(), file_name.as_str()),
+        };
+        AnalysisId::derive(&[
+            "1",
+            kind,
+            &source,
+            name,
+            &request.max_comments.to_string(),
+            &request.order.to_string(),
+            if request.include_replies { "replies" } else { "" },
+            // The choice stands in the result, so `auto` and `gemini` are two analyses though one engine judges both.
+            request.engine.name(),
+            &engine,
+            &version,
+            &model,
+            &prompts,
+        ])
+    }
+
+    /// Returns an analysis: from a tier, from the store, or made now, alone or with others who ask for the same.
+    ///
+    /// `no_cache` makes it anew from comments fetched anew; where it is being made already, that one is shared.
+    /// Dropping the future does not end the making.
+    pub async fn analyze(
+        &self,
+        user: &UserId,
+        request: AnalysisRequest,
+        no_cache: bool,
+        progress: watch::Sender<Progress>,
+    ) -> Result<AnalysisAnswer, ServiceError> {
+        let (id, engine) = self.check(&request)?;
+        if let Some(answer) = self.ready(user, &id, no_cache).await? {
+            progress.send_replace(Progress::at(Stage::Done));
+            return Ok(answer);
+        }
+        let (run, own) = self.submit(user, &id, request, engine, no_cache).await?;
+        let mut steps = run.progress().subscribe();
+        let ended = run.ended();
+        tokio::pin!(ended);
+        let result = loop {
+            tokio::select! {
+                result = &mut ended => break result,
+                Ok(()) = steps.changed() => { progress.send_replace(*steps.borrow_and_update()); }
+            }
+        };
+        progress.send_replace(Progress::at(Stage::Done));
+        let mut answer = result?;
+        if !own && answer.source == AnswerSource::Fetched {
+            answer.source = AnswerSource::Collapsed;
+        }
+        Ok(answer)
+    }
+
+    /// Returns an analysis that is there, or begins it and returns at once.
+    pub async fn start(
+        &self,
+        user: &UserId,
+        request: AnalysisRequest,
+        no_cache: bool,
+    ) -> Result<Started, ServiceError> {
+        let (id, engine) = self.check(&request)?;
+        if let Some(answer) = self.ready(user, &id, no_cache).await? {
+            return Ok(Started::Ready(answer));
+        }
+        self.submit(user, &id, request, engine, no_cache).await?;
+        Ok(Started::Running(id))
+    }
+
+    /// Tells how an analysis stands that this user asked for.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] for an unknown id and for one that only others asked for.
+    pub async fn analysis(&self, user: &UserId, id: &AnalysisId) -> Result<AnalysisState, ServiceError> {
+        if let Some(run) = self.inner.runs.get(id).filter(|run| run.is_of(user)) {
+            return Ok(AnalysisState::Running(*run.progress().borrow()));
+        }
+        if !self.inner.access.may_read(user, id).await? {
+            return Err(ServiceError::NotFound);
+        }
+        if let Some(answer) = self.inner.analyses.find(id).await? {
+            return Ok(AnalysisState::Ready(answer));
+        }
+        match self.inner.runs.failure(id) {
+            Some(error) => {
+                Ok(AnalysisState::Failed { code: error.code().to_owned(), message: error.to_string() })
+            }
+            None => Err(ServiceError::NotFound),
+        }
+    }
+
+    /// How far an analysis is, while it is being made.
+    pub fn progress(&self, id: &AnalysisId) -> Option<watch::Receiver<Progress>> {
+        self.inner.runs.get(id).map(|run| run.progress().subscribe())
+    }
+
+    /// Waits at most so long for an analysis to end, and tells how it stands.
+    pub async fn wait(
+        &self,
+        user: &UserId,
+        id: &AnalysisId,
+        at_most: Duration,
+    ) -> Result<AnalysisState, ServiceError> {
+        if let Some(run) = self.inner.runs.get(id).filter(|run| run.is_of(user)) {
+            // Only the waiting matters here: how it ended is asked for below.
+            let _ = tokio::time::timeout(at_most, run.ended()).await;
+        }
+        self.analysis(user, id).await
+    }
+
+    /// A user's finished analyses, the latest request first; at most 200.
+    pub async fn list(
+        &self,
+        user: &UserId,
+        limit: u32,
+        before: Option<Timestamp>,
+    ) -> Result<Vec<AnalysisListItem>, ServiceError> {
+        self.inner.store.list(user, limit, before).await
+    }
+
+    /// Takes an analysis out of a user's history; with the last user's, the analysis itself, from the store and every tier.
+    pub async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
+        self.inner.access.revoke(user, id);
+        match self.inner.store.erase(user, id).await? {
+            Erased::Nothing => Err(ServiceError::NotFound),
+            Erased::Line => Ok(()),
+            Erased::Analysis => {
+                self.inner.runs.forget_failure(id);
+                self.inner.analyses.forget(id).await
+            }
+        }
+    }
+
+    /// What this process has spent since it started.
+    pub fn spending(&self) -> Spending {
+        let tokens = self.inner.engines.gemini().map(|gemini| gemini.client.tokens_spent());
+        let (tokens_in, tokens_out) = tokens.map_or((0, 0), |tokens| (tokens.input, tokens.output));
+        Spending { quota_units: self.inner.client.units_spent(), tokens_in, tokens_out }
+    }
+
+    /// Closes the store. The cache, the tasks and the stop signal are their owner's.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
+    }
+
+    fn check(&self, request: &AnalysisRequest) -> Result<(AnalysisId, Engine), ServiceError> {
+        request.validate()?;
+        let engine = self.inner.engines.resolve(request.engine)?;
+        Ok((self.analysis_id(request), engine))
+    }
+
+    /// What is there already. A store that fails is a miss here: the analysis can still be made.
+    async fn ready(
+        &self,
+        user: &UserId,
+        id: &AnalysisId,
+        no_cache: bool,
+    ) -> Result<Option<AnalysisAnswer>, ServiceError> {
+        if no_cache {
+            return Ok(None);
+        }
+        let mut found = self.inner.analyses.get_cached_analysis(id).await;
+        if found.is_none() && self.inner.runs.get(id).is_none() {
+            found = self.inner.analyses.restore(id).await.unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "store not readable");
+                None
+            });
+        }
+        if found.is_some() {
+            self.inner.access.grant(user, id).await;
+        }
+        Ok(found)
+    }
+
+    /// Joins or begins the making; the second value tells whether it was begun for this caller.
+    async fn submit(
+        &self,
+        user: &UserId,
+        id: &AnalysisId,
+        request: AnalysisRequest,
+        engine: Engine,
+        no_cache: bool,
+    ) -> Result<(Arc<Run>, bool), ServiceError> {
+        if let Some(run) = self.inner.runs.get(id).filter(|run| run.is_of(user)) {
+            return Ok((run, false));
+        }
+        let reservation = self.reserve(user, request.comments_at_most()).await?;
+        let making = Making { service: self.clone(), id: id.clone(), request, engine, no_cache };
+        let settling = self.clone();
+        let joined = self.inner.runs.join_or_start(
+            id,
+            user,
+            reservation,
+            self.inner.ttl.analysis_timeout,
+            move |run| making.carry_out(run),
+            move |claims, counts| async move {
+                settling.settle(claims.reservations, counts).await;
+                for user in &claims.users {
+                    settling.forget_usage(user).await;
+                }
+            },
+        );
+        let (run, own, needless) = match joined {
+            Ok(Joined::Started(run)) => (run, true, None),
+            Ok(Joined::Shared(run, needless)) => (run, false, needless),
+            Err(error) => {
+                self.settle(reservation.into_iter().collect(), false).await;
+                return Err(error);
+            }
+        };
+        self.settle(needless.into_iter().collect(), false).await;
+        self.forget_usage(user).await;
+        self.inner.access.grant(user, id).await;
+        Ok((run, own))
+    }
+
+    fn maker(&self) -> Maker {
+        Maker {
+            youtube: self.inner.youtube.clone(),
+            analyses: self.inner.analyses.clone(),
+            engines: self.inner.engines.clone(),
+            store: self.inner.store.clone(),
+            clock: self.inner.clock.clone(),
+        }
+    }
+}
+
+/// One analysis to be made, with all it takes.
+struct Making {
+    service: Lently,
+    id: AnalysisId,
+    request: AnalysisRequest,
+    engine: Engine,
+    no_cache: bool,
+}
+
+impl Making {
+    /// Makes it inside the flight of its key. The tiers were looked into before; the store is asked once more, because another
+    /// run may have ended since.
+    async fn carry_out(self, run: Arc<Run>) -> Result<AnalysisAnswer, ServiceError> {
+        let Self { service, id, request, engine, no_cache } = self;
+        let restored = Arc::new(AtomicBool::new(false));
+        let (maker, analyses) = (service.maker(), service.inner.analyses.clone());
+        let (own_id, was_restored) = (id.clone(), Arc::clone(&restored));
+        let fetch = move || async move {
+            if !no_cache && let Ok(Some(analysis)) = analyses.fresh_in_store(&own_id).await {
+                was_restored.store(true, Ordering::Relaxed);
+                let mut fetched = lently_cache::Fetched::new(analysis.body);
+                fetched.cost = analysis.cost;
+                fetched.fresh = Some(analyses.remaining(analysis.fresh_until));
+                return Ok(fetched);
+            }
+            let freshness = if no_cache { Freshness::Anew } else { Freshness::Cached };
+            let made = maker.make(&own_id, &request, &engine, freshness, run.progress()).await;
+            made.map_err(ServiceError::into_failure)
+        };
+        let policy = service.inner.analyses.policy();
+        let answer = service.inner.cache.refresh(&CacheKeys::analysis(&id), &policy, fetch).await?;
+        let (source, stored) = match answer.outcome {
+            Outcome::Fetched { stored } if restored.load(Ordering::Relaxed) => (AnswerSource::Store, stored),
+            Outcome::Fetched { stored } => (AnswerSource::Fetched, stored),
+            Outcome::Collapsed => (AnswerSource::Collapsed, true),
+            _ => (AnswerSource::from(answer.entry.tier), true),
+        };
+        Ok(AnalysisAnswer::of_entry(&id, answer.entry, source, stored, service.inner.clock.now()))
+    }
+}

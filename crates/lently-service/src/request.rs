@@ -1,0 +1,117 @@
+//! What a caller asks to have analyzed, and the limits of asking. It never fetches.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use lently_upstream::dump::Dump;
+use lently_upstream::{CommentOrder, VideoRef};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ServiceError;
+
+/// The most comments that one request may ask of a video, whatever the plan: a thousand pages, a tenth of a day's quota.
+pub const MAX_COMMENTS: u32 = 100_000;
+
+/// Where the comments come from.
+#[derive(Debug, Clone)]
+pub enum AnalysisSource {
+    /// A video on YouTube. A linked comment only identifies its video for now.
+    Video(VideoRef),
+    /// A file of comments, read already; no upstream is asked for them.
+    Dump {
+        /// What the file held.
+        dump: Arc<Dump>,
+        /// BLAKE3 of the file's bytes, hexadecimal: the file's identity.
+        digest: String,
+        /// The file's name, without its directory, for the report.
+        file_name: String,
+    },
+}
+
+/// Which engine judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// Gemini where a key is configured, else the local engine.
+    #[default]
+    Auto,
+    /// The local engine; no text leaves the machine.
+    Local,
+    /// Gemini; refused where no key is configured.
+    Gemini,
+}
+
+impl EngineChoice {
+    /// The name in JSON and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Gemini => "gemini",
+        }
+    }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for EngineChoice {
+    type Err = ServiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Auto, Self::Local, Self::Gemini].into_iter().find(|engine| engine.name() == text).ok_or_else(
+            || ServiceError::Invalid {
+                field: "engine",
+                message: "must be one of `auto`, `local`, `gemini`".to_owned(),
+            },
+        )
+    }
+}
+
+/// One analysis, asked for.
+#[derive(Debug, Clone)]
+pub struct AnalysisRequest {
+    /// Where the comments come from.
+    pub source: AnalysisSource,
+    /// How many comments to read at most; of a video 1 to [`MAX_COMMENTS`], of a file any number but zero.
+    pub max_comments: u32,
+    /// Which comments come first, where not all are read.
+    pub order: CommentOrder,
+    /// Whether replies are read too. A file's replies are in it or not; they are dropped where this is false.
+    pub include_replies: bool,
+    /// Which engine judges.
+    pub engine: EngineChoice,
+}
+
+impl AnalysisRequest {
+    /// Refuses what no plan could allow.
+    pub fn validate(&self) -> Result<(), ServiceError> {
+        let most = match self.source {
+            AnalysisSource::Video(_) => MAX_COMMENTS,
+            AnalysisSource::Dump { .. } => u32::MAX,
+        };
+        check_max_comments(self.max_comments, most)
+    }
+
+    /// How many comments the analysis may come to read: what counts against a plan.
+    pub(crate) fn comments_at_most(&self) -> u32 {
+        match &self.source {
+            AnalysisSource::Video(_) => self.max_comments,
+            AnalysisSource::Dump { dump, .. } => {
+                self.max_comments.min(u32::try_from(dump.comments.len()).unwrap_or(u32::MAX))
+            }
+        }
+    }
+}
+
+/// Refuses an amount outside of `1..=most`.
+pub(crate) fn check_max_comments(asked: u32, most: u32) -> Result<(), ServiceError> {
+    if (1..=most).contains(&asked) {
+        return Ok(());
+    }
+    Err(ServiceError::Invalid { field: "max_comments", message: format!("must be 1 to {most}, not {asked}") })
+}

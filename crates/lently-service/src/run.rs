@@ -1,0 +1,287 @@
+//! Makes one analysis: comments in, the stored JSON out. It runs inside the flight of its cache key and starts no other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lently_analysis::{Coverage, Report, prompt};
+use lently_cache::{Clock, Cost, Fetched};
+use lently_upstream::dump::Dump;
+use lently_upstream::{CommentOrder, Harvest, HarvestEnd, HarvestProgress, VideoId};
+use tokio::sync::watch;
+
+use crate::analysis::CachedAnalysisService;
+use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict};
+use crate::engine::{Engine, Engines, local_version, prompt_version};
+use crate::error::ServiceError;
+use crate::ids::AnalysisId;
+use crate::judge::{self, Judged};
+use crate::price::token_cost;
+use crate::progress::{Progress, Stage};
+use crate::request::{AnalysisRequest, AnalysisSource};
+use crate::store::{Store, StoredAnalysis, later};
+use crate::youtube::{CachedYouTubeService, CommentsRequest, Freshness};
+
+/// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
+const DEGRADED_FRESH: Duration = Duration::from_secs(300);
+
+/// What making an analysis needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Maker {
+    pub youtube: CachedYouTubeService,
+    pub analyses: CachedAnalysisService,
+    pub engines: Engines,
+    pub store: Store,
+    pub clock: Clock,
+}
+
+/// The comments to judge and where they are from.
+struct Material {
+    source: BodySource,
+    comments: Vec<lently_upstream::Comment>,
+    coverage: Coverage,
+    cost: Cost,
+}
+
+impl Maker {
+    /// Makes the analysis and keeps it in the store before anyone hears of it.
+    pub(crate) async fn make(
+        &self,
+        id: &AnalysisId,
+        request: &AnalysisRequest,
+        engine: &Engine,
+        freshness: Freshness,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Fetched, ServiceError> {
+        let started = Instant::now();
+        let material = self.material(request, freshness, progress).await?;
+        let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
+        let judged = self.judge(engine, &comments, progress).await?;
+        progress.send_replace(Progress::at(Stage::Summarizing));
+        let bodies: Vec<BodyVerdict> = comments
+            .iter()
+            .zip(&judged.verdicts)
+            .map(|(comment, verdict)| BodyVerdict::new(comment.id.clone(), verdict))
+            .collect();
+        let (verdicts, coverage) = (judged.verdicts, material.coverage);
+        let mut report = self
+            .engines
+            .blocking(move || lently_analysis::report(&comments, &verdicts, coverage))
+            .await?;
+        let summary = self.summarize(engine, &mut report).await;
+        let mut cost = material.cost + judged.cost + summary.cost;
+        cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let degraded = judged.degraded.or(summary.degraded);
+        let body = AnalysisBody {
+            analysis_id: id.clone(),
+            status: "completed".to_owned(),
+            created_at: self.clock.now(),
+            source: material.source,
+            request: BodyRequest {
+                max_comments: request.max_comments,
+                order: request.order,
+                include_replies: request.include_replies,
+                engine: request.engine,
+            },
+            engine: BodyEngine {
+                name: engine.name().to_owned(),
+                version: local_version(),
+                model: engine.model().map(str::to_owned),
+                model_version: judged.model_version.or(summary.model_version),
+                prompt_version: engine.model().map(|_| prompt_version()),
+                judged: judged.counts,
+                degraded,
+            },
+            report,
+            verdicts: bodies,
+            cost,
+        };
+        self.keep(&body).await
+    }
+
+    /// A store that fails is no reason to throw away what was paid for: it is logged, and the tiers keep the analysis.
+    async fn keep(&self, body: &AnalysisBody) -> Result<Fetched, ServiceError> {
+        let json = serde_json::to_vec(body)
+            .map_err(|error| ServiceError::internal("an analysis cannot be written", error))?;
+        let value = Bytes::from(json);
+        let full = self.analyses.policy().fresh;
+        let fresh = if body.engine.degraded.is_some() { full.min(DEGRADED_FRESH) } else { full };
+        let stored = StoredAnalysis {
+            id: body.analysis_id.clone(),
+            body: value.clone(),
+            cost: body.cost,
+            title: body.source.title().to_owned(),
+            video_id: body.source.video_id().map(ToString::to_string),
+            comments: body.verdicts.len() as u64,
+            created_at: body.created_at,
+            fresh_until: later(body.created_at, fresh),
+        };
+        if let Err(error) = self.store.save_analysis(&stored).await {
+            tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
+        }
+        Ok(Fetched { value, cost: body.cost, fresh: (fresh < full).then_some(fresh) })
+    }
+
+    async fn material(
+        &self,
+        request: &AnalysisRequest,
+        freshness: Freshness,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Material, ServiceError> {
+        match &request.source {
+            AnalysisSource::Video(video) => {
+                self.material_of_video(&video.video_id, request, freshness, progress).await
+            }
+            AnalysisSource::Dump { dump, file_name, .. } => Ok(material_of_dump(dump, file_name, request)),
+        }
+    }
+
+    async fn material_of_video(
+        &self,
+        video_id: &VideoId,
+        request: &AnalysisRequest,
+        freshness: Freshness,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Material, ServiceError> {
+        progress.send_replace(Progress::at(Stage::Metadata));
+        let metadata = self.youtube.video(video_id, freshness).await?;
+        let video = metadata.value()?;
+        let most = u64::from(request.max_comments);
+        let total = Some(video.comment_count.map_or(most, |count| count.min(most)));
+        progress.send_replace(Progress { stage: Stage::Comments, done: 0, total });
+        let pages = progress.clone();
+        let on_page = Arc::new(move |page: HarvestProgress| {
+            pages.send_replace(Progress { stage: Stage::Comments, done: page.read, total });
+        });
+        let wanted = CommentsRequest {
+            video_id: video_id.clone(),
+            max_comments: request.max_comments,
+            order: request.order,
+            include_replies: request.include_replies,
+        };
+        let cached = self.youtube.comments(&wanted, freshness, on_page).await?;
+        let harvest = cached.value()?;
+        let coverage = coverage_of_harvest(&harvest, video.comment_count, request);
+        Ok(Material {
+            source: BodySource::of_video(&video),
+            comments: harvest.comments,
+            coverage,
+            cost: metadata.spent() + cached.spent(),
+        })
+    }
+
+    async fn judge(
+        &self,
+        engine: &Engine,
+        comments: &[lently_analysis::Comment],
+        progress: &watch::Sender<Progress>,
+    ) -> Result<Judged, ServiceError> {
+        let total = Some(comments.len() as u64);
+        progress.send_replace(Progress { stage: Stage::Judging, done: 0, total });
+        let texts: Vec<String> = comments.iter().map(|comment| comment.text.clone()).collect();
+        let judging = progress.clone();
+        let on_judged = Arc::new(move |done| {
+            judging.send_if_modified(|progress| {
+                // Batches end in any order; progress only ever goes forward.
+                let forward = done > progress.done;
+                *progress = Progress { stage: Stage::Judging, done: done.max(progress.done), total };
+                forward
+            });
+        });
+        judge::judge(&self.engines, engine, &texts, on_judged).await
+    }
+
+    /// Has Gemini put the counted facts into words, where it is the engine; the report's own summary stays otherwise.
+    async fn summarize(&self, engine: &Engine, report: &mut Report) -> Summary {
+        let Engine::Gemini(gemini) = engine else { return Summary::default() };
+        let request = judge::generate_request(prompt::summary_request(report));
+        let generated = match gemini.client.generate_json(&request).await {
+            Ok(generated) => generated,
+            Err(error) => {
+                let degraded = Some(format!("the summary was written locally: Gemini failed ({error})"));
+                return Summary { degraded, ..Summary::default() };
+            }
+        };
+        let cost = token_cost(&gemini.model, generated.usage.input, generated.usage.output);
+        let model_version = Some(generated.model_version);
+        match prompt::parse_summary(&generated.text) {
+            Ok(summary) => {
+                report.summary = summary;
+                Summary { cost, model_version, degraded: None }
+            }
+            Err(error) => {
+                let degraded = Some(format!("the summary was written locally: {error}"));
+                Summary { cost, model_version, degraded }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Summary {
+    cost: Cost,
+    model_version: Option<String>,
+    degraded: Option<String>,
+}
+
+fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> Material {
+    let mut comments: Vec<lently_upstream::Comment> = dump
+        .comments
+        .iter()
+        .filter(|comment| request.include_replies || comment.parent_id.is_none())
+        .cloned()
+        .collect();
+    let held = comments.len();
+    let most = usize::try_from(request.max_comments).unwrap_or(usize::MAX);
+    if held > most && request.order == CommentOrder::Time {
+        comments.sort_by_key(|comment| std::cmp::Reverse(comment.published_at));
+    }
+    comments.truncate(most);
+    let whole = comments.len() == held;
+    let basis = match (whole, request.order) {
+        (true, _) => "every comment in the file was read".to_owned(),
+        (false, CommentOrder::Time) => format!("the newest {most} of the {held} comments in the file were read"),
+        (false, CommentOrder::Relevance) => {
+            format!("the first {most} of the {held} comments in the file were read")
+        }
+    };
+    let coverage = Coverage {
+        read: comments.len() as u64,
+        of: Some(dump.stated_total.unwrap_or(held as u64)),
+        complete: whole && dump.stated_total.is_none_or(|total| total <= comments.len() as u64),
+        basis,
+    };
+    let source = BodySource::File {
+        file_name: file_name.to_owned(),
+        format: dump.format.to_string(),
+        video_id: dump.video_id.clone(),
+        title: dump.title.clone(),
+        skipped_rows: dump.skipped_rows,
+    };
+    Material { source, comments, coverage, cost: Cost::default() }
+}
+
+fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {
+    let read = harvest.comments.len() as u64;
+    let top_level = if request.include_replies { "" } else { ", replies not asked for" };
+    let (complete, basis) = match harvest.end {
+        HarvestEnd::Complete if harvest.replies_missing > 0 => {
+            (false, format!("YouTube's last page was reached, but {} replies are missing", harvest.replies_missing))
+        }
+        HarvestEnd::Complete => (true, format!("YouTube's last page was reached{top_level}")),
+        _ => (false, format!("the limit of {} comments was reached{top_level}", request.max_comments)),
+    };
+    Coverage { read, of: stated, complete, basis }
+}
+
+fn convert(comment: lently_upstream::Comment) -> lently_analysis::Comment {
+    lently_analysis::Comment {
+        id: comment.id,
+        parent_id: comment.parent_id,
+        author: comment.author,
+        text: comment.text,
+        like_count: comment.like_count,
+        reply_count: comment.reply_count,
+        published_at: comment.published_at,
+    }
+}

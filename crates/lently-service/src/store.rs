@@ -1,0 +1,335 @@
+//! The durable store: finished analyses, each user's history, plans and usage, in one SQLite file.
+//!
+//! It is opened on first use and is not a cache: what is here outlives every tier, up to the retention, and no longer.
+
+mod usage;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lently_cache::{Clock, Cost};
+use serde::Serialize;
+use sqlx::SqlitePool;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::OnceCell;
+
+use crate::error::ServiceError;
+use crate::ids::{AnalysisId, UserId};
+use crate::ttl::RETENTION;
+
+pub(crate) use usage::{Reservation, Used};
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// How long a statement waits for another process's write, and a caller for a connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reads do not wait for one another; writes are one at a time in SQLite anyway.
+const MAX_CONNECTIONS: u32 = 4;
+/// Two processes that open a new file at once both migrate it; the one that comes second sees it done at its next try.
+const MIGRATION_ATTEMPTS: u32 = 3;
+/// The longest page of a history.
+pub const LIST_MAX: u32 = 200;
+
+/// The store. Cheap to clone; all clones share one pool.
+#[derive(Debug, Clone)]
+pub struct Store {
+    options: Arc<SqliteConnectOptions>,
+    in_memory: bool,
+    pool: Arc<OnceCell<SqlitePool>>,
+    clock: Clock,
+}
+
+/// An analysis as the store keeps it.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredAnalysis {
+    pub id: AnalysisId,
+    pub body: Bytes,
+    pub cost: Cost,
+    pub title: String,
+    pub video_id: Option<String>,
+    pub comments: u64,
+    pub created_at: Timestamp,
+    /// Until when the same request is answered with it rather than made anew.
+    pub fresh_until: Timestamp,
+}
+
+/// One line of a user's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AnalysisListItem {
+    /// The analysis.
+    pub analysis_id: AnalysisId,
+    /// The video's title, or the file's name.
+    pub title: String,
+    /// The video, where it is known.
+    pub video_id: Option<String>,
+    /// How many comments were judged.
+    pub comments: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When this user asked for it first.
+    pub requested_at: Timestamp,
+}
+
+/// What erasing took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Erased {
+    /// This user never had it.
+    Nothing,
+    /// Only the user's own line; others have the analysis too.
+    Line,
+    /// The analysis itself: nobody else had it.
+    Analysis,
+}
+
+impl Store {
+    /// Reads the address (`sqlite:PATH`, or `sqlite::memory:` for tests) and opens nothing yet.
+    pub fn new(database_url: &str, clock: Clock) -> Result<Self, ServiceError> {
+        let options = SqliteConnectOptions::from_str(database_url).map_err(|_| ServiceError::Invalid {
+            field: "database_url",
+            message: "must be `sqlite:` and a path".to_owned(),
+        })?;
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let in_memory = database_url.contains(":memory:");
+        Ok(Self { options: Arc::new(options), in_memory, pool: Arc::default(), clock })
+    }
+
+    /// Opens the file where that has not happened, and asks it something: whether the store works.
+    pub async fn ping(&self) -> Result<(), ServiceError> {
+        sqlx::query("SELECT 1").execute(self.pool().await?).await?;
+        Ok(())
+    }
+
+    /// Waits for what is being written and closes the file. Later calls fail.
+    pub async fn close(&self) {
+        if let Some(pool) = self.pool.get() {
+            pool.close().await;
+        }
+    }
+
+    async fn pool(&self) -> Result<&SqlitePool, ServiceError> {
+        self.pool.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<SqlitePool, ServiceError> {
+        if !self.in_memory
+            && let Some(directory) = self.options.get_filename().parent().filter(|path| *path != Path::new(""))
+        {
+            tokio::fs::create_dir_all(directory).await.map_err(sqlx::Error::Io)?;
+        }
+        // Each connection to memory is a database of its own, so there must be one and it must never close.
+        let connections = if self.in_memory { 1 } else { MAX_CONNECTIONS };
+        let mut pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT);
+        if self.in_memory {
+            pool = pool.min_connections(1).idle_timeout(None).max_lifetime(None);
+        }
+        let pool = pool.connect_with(SqliteConnectOptions::clone(&self.options)).await?;
+        let mut attempt = 1;
+        while let Err(error) = MIGRATOR.run(&pool).await {
+            if attempt == MIGRATION_ATTEMPTS {
+                return Err(sqlx::Error::from(error).into());
+            }
+            attempt += 1;
+        }
+        self.sweep(&pool).await?;
+        Ok(pool)
+    }
+
+    /// Deletes what is beyond its retention. Reads check it too; this frees the space.
+    async fn sweep(&self, pool: &SqlitePool) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        sqlx::query("DELETE FROM analyses WHERE retain_until <= ?1").bind(millis(now)).execute(pool).await?;
+        let oldest = millis(earlier(now, RETENTION));
+        sqlx::query(
+            "DELETE FROM user_analyses WHERE requested_at <= ?1 \
+             AND analysis_id NOT IN (SELECT id FROM analyses)",
+        )
+        .bind(oldest)
+        .execute(pool)
+        .await?;
+        usage::sweep(pool, now).await
+    }
+
+    /// Keeps an analysis, replacing an older one of the same id.
+    pub(crate) async fn save_analysis(&self, analysis: &StoredAnalysis) -> Result<(), ServiceError> {
+        let pool = self.pool().await?;
+        let cost = serde_json::to_string(&analysis.cost)
+            .map_err(|error| ServiceError::internal("a cost cannot be written", error))?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO analyses \
+             (id, body, cost, title, video_id, comments, created_at, fresh_until, retain_until) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .bind(analysis.id.as_str())
+        .bind(&analysis.body[..])
+        .bind(cost)
+        .bind(&analysis.title)
+        .bind(&analysis.video_id)
+        .bind(i64::try_from(analysis.comments).unwrap_or(i64::MAX))
+        .bind(millis(analysis.created_at))
+        .bind(millis(analysis.fresh_until))
+        .bind(millis(later(analysis.created_at, RETENTION)))
+        .execute(pool)
+        .await?;
+        self.sweep(pool).await
+    }
+
+    /// Returns an analysis within its retention.
+    pub(crate) async fn load_analysis(
+        &self,
+        id: &AnalysisId,
+    ) -> Result<Option<StoredAnalysis>, ServiceError> {
+        type Row = (Vec<u8>, String, String, Option<String>, i64, i64, i64);
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT body, cost, title, video_id, comments, created_at, fresh_until \
+             FROM analyses WHERE id = ?1 AND retain_until > ?2",
+        )
+        .bind(id.as_str())
+        .bind(millis(self.clock.now()))
+        .fetch_optional(self.pool().await?)
+        .await?;
+        Ok(row.map(|(body, cost, title, video_id, comments, created_at, fresh_until)| StoredAnalysis {
+            id: id.clone(),
+            body: Bytes::from(body),
+            cost: serde_json::from_str(&cost).unwrap_or_default(),
+            title,
+            video_id,
+            comments: u64::try_from(comments).unwrap_or_default(),
+            created_at: timestamp(created_at),
+            fresh_until: timestamp(fresh_until),
+        }))
+    }
+
+    /// Lets the next request for it make it anew; the analysis stays readable by its id. Returns whether it was fresh.
+    pub(crate) async fn expire_analysis(&self, id: &AnalysisId) -> Result<bool, ServiceError> {
+        let now = millis(self.clock.now());
+        let done = sqlx::query("UPDATE analyses SET fresh_until = ?2 WHERE id = ?1 AND fresh_until > ?2")
+            .bind(id.as_str())
+            .bind(now)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// The ids of everything a user has asked for.
+    pub(crate) async fn analyses_of(&self, user: &UserId) -> Result<Vec<AnalysisId>, ServiceError> {
+        let rows: Vec<(String,)> =
+            sqlx::query_as("SELECT analysis_id FROM user_analyses WHERE user_id = ?1 ORDER BY analysis_id")
+                .bind(user.as_str())
+                .fetch_all(self.pool().await?)
+                .await?;
+        rows.into_iter().map(|(id,)| id.parse()).collect()
+    }
+
+    /// Writes down that a user asked for an analysis; the first time counts.
+    pub(crate) async fn link(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
+        sqlx::query(
+            "INSERT INTO user_analyses (user_id, analysis_id, requested_at) VALUES (?1, ?2, ?3) \
+             ON CONFLICT (user_id, analysis_id) DO NOTHING",
+        )
+        .bind(user.as_str())
+        .bind(id.as_str())
+        .bind(millis(self.clock.now()))
+        .execute(self.pool().await?)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether a user has asked for an analysis.
+    pub(crate) async fn is_linked(&self, user: &UserId, id: &AnalysisId) -> Result<bool, ServiceError> {
+        let row: Option<(i64,)> =
+            sqlx::query_as("SELECT 1 FROM user_analyses WHERE user_id = ?1 AND analysis_id = ?2")
+                .bind(user.as_str())
+                .bind(id.as_str())
+                .fetch_optional(self.pool().await?)
+                .await?;
+        Ok(row.is_some())
+    }
+
+    /// A user's finished analyses, the latest request first; `before` continues a list.
+    pub(crate) async fn list(
+        &self,
+        user: &UserId,
+        limit: u32,
+        before: Option<Timestamp>,
+    ) -> Result<Vec<AnalysisListItem>, ServiceError> {
+        let rows: Vec<(String, String, Option<String>, i64, i64, i64)> = sqlx::query_as(
+            "SELECT a.id, a.title, a.video_id, a.comments, a.created_at, u.requested_at \
+             FROM user_analyses u JOIN analyses a ON a.id = u.analysis_id \
+             WHERE u.user_id = ?1 AND u.requested_at < ?2 AND a.retain_until > ?3 \
+             ORDER BY u.requested_at DESC, a.id LIMIT ?4",
+        )
+        .bind(user.as_str())
+        .bind(before.map_or(i64::MAX, millis))
+        .bind(millis(self.clock.now()))
+        .bind(limit.min(LIST_MAX))
+        .fetch_all(self.pool().await?)
+        .await?;
+        rows.into_iter()
+            .map(|(id, title, video_id, comments, created_at, requested_at)| {
+                Ok(AnalysisListItem {
+                    analysis_id: id.parse()?,
+                    title,
+                    video_id,
+                    comments: u64::try_from(comments).unwrap_or_default(),
+                    created_at: timestamp(created_at),
+                    requested_at: timestamp(requested_at),
+                })
+            })
+            .collect()
+    }
+
+    /// Removes a user's line, and the analysis with the last one.
+    pub(crate) async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<Erased, ServiceError> {
+        let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
+        let line = sqlx::query("DELETE FROM user_analyses WHERE user_id = ?1 AND analysis_id = ?2")
+            .bind(user.as_str())
+            .bind(id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let mut erased = Erased::Nothing;
+        if line.rows_affected() > 0 {
+            erased = Erased::Line;
+            let others: Option<(i64,)> =
+                sqlx::query_as("SELECT 1 FROM user_analyses WHERE analysis_id = ?1 LIMIT 1")
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            if others.is_none() {
+                sqlx::query("DELETE FROM analyses WHERE id = ?1")
+                    .bind(id.as_str())
+                    .execute(&mut *transaction)
+                    .await?;
+                erased = Erased::Analysis;
+            }
+        }
+        transaction.commit().await?;
+        Ok(erased)
+    }
+}
+
+fn millis(timestamp: Timestamp) -> i64 {
+    timestamp.as_millisecond()
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// `timestamp` plus `duration`, or the end of time.
+pub(crate) fn later(timestamp: Timestamp, duration: Duration) -> Timestamp {
+    timestamp.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+fn earlier(timestamp: Timestamp, duration: Duration) -> Timestamp {
+    timestamp.checked_sub(duration).unwrap_or(Timestamp::MIN)
+}

@@ -1,0 +1,128 @@
+//! How long each kind of entry lives, and how long its fetch may take. It never decides what is cached.
+
+use std::time::Duration;
+
+use lently_cache::Policy;
+
+use crate::keys::EntryKind;
+
+/// Nothing that came from YouTube is kept longer. YouTube asks for a refresh or a deletion within 30 calendar days
+/// (YouTube API Services Developer Policies, III.E.4, read 2026-11-23); two days are our margin.
+pub const RETENTION: Duration = Duration::from_secs(28 * 24 * 3_600);
+
+const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
+
+/// How long an entry of each kind is fresh. Plain fields: the configuration may change any of them before the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheTtl {
+    /// Default one hour.
+    pub analysis: Duration,
+    /// Default half an hour.
+    pub comments: Duration,
+    /// Default one hour.
+    pub video: Duration,
+    /// Default two hours.
+    pub transcript: Duration,
+    /// Default five minutes.
+    pub quota: Duration,
+    /// Default 28 days, the retention itself: the same text, judged by the same model and prompt, has the same verdict.
+    pub verdict: Duration,
+    /// The most that one whole analysis may take, waiting for nothing but its upstreams. Default 15 minutes.
+    pub analysis_timeout: Duration,
+    /// The most that one harvest of comments may take, all pages and retries in it. Default 10 minutes.
+    pub comments_timeout: Duration,
+    /// The most that any other fetch may take. Default one minute.
+    pub fetch_timeout: Duration,
+}
+
+impl Default for CacheTtl {
+    fn default() -> Self {
+        Self {
+            analysis: Duration::from_secs(HOUR),
+            comments: Duration::from_secs(HOUR / 2),
+            video: Duration::from_secs(HOUR),
+            transcript: Duration::from_secs(2 * HOUR),
+            quota: Duration::from_secs(300),
+            verdict: RETENTION,
+            analysis_timeout: Duration::from_secs(15 * 60),
+            comments_timeout: Duration::from_secs(10 * 60),
+            fetch_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl CacheTtl {
+    /// How long an entry of the kind is fresh.
+    pub const fn fresh(&self, kind: EntryKind) -> Duration {
+        match kind {
+            EntryKind::Analysis => self.analysis,
+            EntryKind::Comments => self.comments,
+            EntryKind::Video => self.video,
+            EntryKind::Transcript => self.transcript,
+            EntryKind::Quota => self.quota,
+            EntryKind::Verdict => self.verdict,
+        }
+    }
+
+    /// Where the configuration writes how long an entry of the kind is fresh.
+    pub const fn fresh_mut(&mut self, kind: EntryKind) -> &mut Duration {
+        match kind {
+            EntryKind::Analysis => &mut self.analysis,
+            EntryKind::Comments => &mut self.comments,
+            EntryKind::Video => &mut self.video,
+            EntryKind::Transcript => &mut self.transcript,
+            EntryKind::Quota => &mut self.quota,
+            EntryKind::Verdict => &mut self.verdict,
+        }
+    }
+
+    /// The whole policy of a kind. Freshness never exceeds the retention, whatever was configured.
+    pub fn policy(&self, kind: EntryKind) -> Policy {
+        let retention = match kind {
+            EntryKind::Quota => Duration::from_secs(DAY),
+            EntryKind::Analysis
+            | EntryKind::Comments
+            | EntryKind::Video
+            | EntryKind::Transcript
+            | EntryKind::Verdict => RETENTION,
+        };
+        let stale = match kind {
+            EntryKind::Analysis | EntryKind::Video => Duration::from_secs(DAY),
+            EntryKind::Comments => Duration::from_secs(6 * HOUR),
+            EntryKind::Transcript => Duration::from_secs(7 * DAY),
+            EntryKind::Quota | EntryKind::Verdict => Duration::ZERO,
+        };
+        let fetch_timeout = match kind {
+            EntryKind::Analysis => self.analysis_timeout,
+            EntryKind::Comments => self.comments_timeout,
+            EntryKind::Video | EntryKind::Transcript | EntryKind::Quota | EntryKind::Verdict => {
+                self.fetch_timeout
+            }
+        };
+        Policy { kind: kind.kind(), fresh: self.fresh(kind).min(retention), stale, retention, fetch_timeout }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_as_documented() {
+        let seconds: Vec<u64> =
+            EntryKind::ALL.iter().map(|kind| CacheTtl::default().fresh(*kind).as_secs()).collect();
+        assert_eq!(seconds, [3_600, 1_800, 3_600, 7_200, 300, 2_419_200]);
+    }
+
+    #[test]
+    fn nothing_stays_fresh_beyond_its_retention() {
+        let mut ttl = CacheTtl::default();
+        for kind in EntryKind::ALL {
+            *ttl.fresh_mut(kind) = Duration::from_secs(u64::from(u32::MAX));
+            let policy = ttl.policy(kind);
+            assert!(policy.fresh <= policy.retention, "{}", kind.name());
+            assert!(policy.retention <= RETENTION);
+        }
+    }
+}

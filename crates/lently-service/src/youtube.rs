@@ -1,0 +1,203 @@
+//! YouTube's data through the cache: comments, metadata and transcripts of a video, each under its own key.
+//!
+//! It never judges a comment and never asks upstream for what a tier has fresh.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use lently_cache::{Answer, CacheService, Clock, Cost, FetchFailure, Fetched, Pattern};
+use lently_upstream::{
+    Call, CommentOrder, Harvest, HarvestProgress, HarvestRequest, Transcript, Video, VideoId, YouTubeClient,
+};
+use serde::Serialize;
+
+use crate::cached::Cached;
+use crate::error::ServiceError;
+use crate::keys::{CacheKeys, EntryKind};
+use crate::plan::UserPlan;
+use crate::request::{MAX_COMMENTS, check_max_comments};
+use crate::ttl::CacheTtl;
+
+/// Which comments of which video.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommentsRequest {
+    /// The video.
+    pub video_id: VideoId,
+    /// At most so many, 1 to [`MAX_COMMENTS`].
+    pub max_comments: u32,
+    /// Which come first.
+    pub order: CommentOrder,
+    /// Whether replies are read too.
+    pub include_replies: bool,
+}
+
+/// Called after each page of a harvest that is really read; not called for a hit or a shared fetch.
+pub type OnPage = Arc<dyn Fn(HarvestProgress) + Send + Sync>;
+
+/// Whether the tiers are looked into first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// A fresh entry will do.
+    Cached,
+    /// Ask upstream, and replace what is there.
+    Anew,
+}
+
+/// The YouTube client behind the cache. Cheap to clone.
+#[derive(Clone)]
+pub struct CachedYouTubeService {
+    cache: CacheService,
+    client: YouTubeClient,
+    ttl: Arc<CacheTtl>,
+    clock: Clock,
+}
+
+impl CachedYouTubeService {
+    pub(crate) fn new(cache: CacheService, client: YouTubeClient, ttl: Arc<CacheTtl>, clock: Clock) -> Self {
+        Self { cache, client, ttl, clock }
+    }
+
+    /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies).
+    ///
+    /// # Errors
+    /// [`ServiceError::PlanLimit`] where the plan reads fewer at once: asking for less is the caller's choice to make.
+    pub async fn fetch_comments_cached(
+        &self,
+        request: &CommentsRequest,
+        user_plan: UserPlan,
+    ) -> Result<Cached<Harvest>, ServiceError> {
+        user_plan.check_comments(request.max_comments)?;
+        self.comments(request, Freshness::Cached, Arc::new(|_| {})).await
+    }
+
+    /// The same, with the plan checked by the caller, and told page by page.
+    pub(crate) async fn comments(
+        &self,
+        request: &CommentsRequest,
+        freshness: Freshness,
+        on_page: OnPage,
+    ) -> Result<Cached<Harvest>, ServiceError> {
+        check_max_comments(request.max_comments, MAX_COMMENTS)?;
+        let key = CacheKeys::comments(
+            &request.video_id,
+            request.max_comments,
+            request.order,
+            request.include_replies,
+        );
+        let client = self.client.clone();
+        let harvest = HarvestRequest {
+            video_id: request.video_id.clone(),
+            max_comments: request.max_comments,
+            order: request.order,
+            include_replies: request.include_replies,
+        };
+        let fetch = move || {
+            timed(async move {
+                let report = move |progress: HarvestProgress| on_page(progress);
+                client.harvest(&harvest, report).await
+            })
+        };
+        self.through(&key, EntryKind::Comments, freshness, fetch).await
+    }
+
+    /// Returns what YouTube says of a video (1 unit).
+    pub async fn get_video_metadata_cached(
+        &self,
+        video_id: &VideoId,
+    ) -> Result<Cached<Video>, ServiceError> {
+        self.video(video_id, Freshness::Cached).await
+    }
+
+    pub(crate) async fn video(
+        &self,
+        video_id: &VideoId,
+        freshness: Freshness,
+    ) -> Result<Cached<Video>, ServiceError> {
+        let client = self.client.clone();
+        let id = video_id.clone();
+        let fetch = move || timed(async move { client.video(&id).await });
+        self.through(&CacheKeys::video(video_id), EntryKind::Video, freshness, fetch).await
+    }
+
+    /// Returns the transcript of a video, in its own language where none is named (50 units to list and 200 to download;
+    /// only with the owner's OAuth token).
+    pub async fn get_transcript_cached(
+        &self,
+        video_id: &VideoId,
+        language: Option<&str>,
+    ) -> Result<Cached<Transcript>, ServiceError> {
+        check_language(language)?;
+        let client = self.client.clone();
+        let id = video_id.clone();
+        let wanted = language.map(str::to_owned);
+        let fetch = move || timed(async move { client.transcript(&id, wanted.as_deref()).await });
+        let key = CacheKeys::transcript(video_id, language);
+        self.through(&key, EntryKind::Transcript, Freshness::Cached, fetch).await
+    }
+
+    /// Removes a video's comments, metadata and transcripts from every tier and returns how many entries that were.
+    ///
+    /// A fetch that runs meanwhile answers those who wait for it and is not stored. Analyses of the video stay.
+    pub async fn invalidate_video(&self, video_id: &VideoId) -> Result<u64, ServiceError> {
+        let mut removed = 0;
+        for key in [CacheKeys::video(video_id), CacheKeys::transcript(video_id, None)] {
+            removed += self.cache.delete(&key).await.map_err(ServiceError::cache)?;
+        }
+        for pattern in
+            [CacheKeys::video_comments_pattern(video_id), CacheKeys::video_transcripts_pattern(video_id)]
+        {
+            let pattern = Pattern::parse(&pattern)
+                .map_err(|error| ServiceError::internal("a pattern of ours is not one", error))?;
+            removed += self.cache.delete_pattern(&pattern).await.map_err(ServiceError::cache)?;
+        }
+        Ok(removed)
+    }
+
+    async fn through<T, F, Fut>(
+        &self,
+        key: &str,
+        kind: EntryKind,
+        freshness: Freshness,
+        fetch: F,
+    ) -> Result<Cached<T>, ServiceError>
+    where
+        T: serde::de::DeserializeOwned,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let policy = self.ttl.policy(kind);
+        let answer: Answer = match freshness {
+            Freshness::Cached => self.cache.get_or_set(key, &policy, fetch).await?,
+            Freshness::Anew => self.cache.refresh(key, &policy, fetch).await?,
+        };
+        Ok(Cached::new(answer, self.clock.now()))
+    }
+}
+
+/// Runs an upstream call and writes down what it took. A failed call's units are on the client's own count.
+async fn timed<T: Serialize>(
+    call: impl Future<Output = Result<Call<T>, lently_upstream::UpstreamError>>,
+) -> Result<Fetched, FetchFailure> {
+    let started = Instant::now();
+    let Call { value, units, .. } = call.await.map_err(|error| ServiceError::from(error).into_failure())?;
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let body = serde_json::to_vec(&value)
+        .map_err(|error| ServiceError::internal("a value cannot be written", error).into_failure())?;
+    Ok(Fetched {
+        value: Bytes::from(body),
+        cost: Cost { quota_units: units, milliseconds, ..Cost::default() },
+        fresh: None,
+    })
+}
+
+/// A language tag is 1 to 35 letters, digits and hyphens (BCP 47 asks implementations to handle 35).
+fn check_language(language: Option<&str>) -> Result<(), ServiceError> {
+    let plain = |tag: &str| {
+        (1..=35).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if language.is_none_or(plain) {
+        return Ok(());
+    }
+    Err(ServiceError::Invalid { field: "lang", message: "must be a language tag such as `en` or `pt-BR`".to_owned() })
+}
