@@ -197,11 +197,17 @@ impl CachedAnalysisService {
     }
 
     /// Returns a finished analysis by its id, fresh or not, within the retention.
-    pub(crate) async fn find(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
+    ///
+    /// `refill` puts a fresh one back into the tiers; not while it is being made anew, for a write wins over a running fetch.
+    pub(crate) async fn find(
+        &self,
+        id: &AnalysisId,
+        refill: bool,
+    ) -> Result<Option<AnalysisAnswer>, ServiceError> {
         if let Some(answer) = self.get_cached_analysis(id).await {
             return Ok(Some(answer));
         }
-        if let Some(answer) = self.restore(id).await? {
+        if refill && let Some(answer) = self.restore(id).await? {
             return Ok(Some(answer));
         }
         let now = self.clock.now();

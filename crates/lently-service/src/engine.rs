@@ -115,9 +115,6 @@ impl Engines {
 
     /// The models are loaded once, when first needed: a process that only serves hits never pays for them.
     async fn local(&self) -> Result<Arc<LocalEngine>, ServiceError> {
-        self.local
-            .get_or_try_init(|| self.blocking(|| Arc::new(LocalEngine::new())))
-            .await
-            .cloned()
+        self.local.get_or_try_init(|| self.blocking(|| Arc::new(LocalEngine::new()))).await.cloned()
     }
 }

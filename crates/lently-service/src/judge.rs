@@ -50,8 +50,12 @@ pub(crate) async fn judge(
         outcome = batches::judge(gemini, &distinct, &progress).await;
         verdicts.clone_from(&outcome.verdicts);
     }
-    let left: Vec<usize> =
-        verdicts.iter().enumerate().filter(|(_, verdict)| verdict.is_none()).map(|(index, _)| index).collect();
+    let left: Vec<usize> = verdicts
+        .iter()
+        .enumerate()
+        .filter(|(_, verdict)| verdict.is_none())
+        .map(|(index, _)| index)
+        .collect();
     for (index, verdict) in judge_locally(engines, &distinct, &left, &progress).await? {
         verdicts[index] = Some(verdict);
     }
@@ -77,7 +81,8 @@ struct Distinct {
 impl Distinct {
     fn of(all: &[String]) -> Self {
         let mut known: HashMap<&str, usize> = HashMap::with_capacity(all.len());
-        let mut distinct = Self { texts: Vec::new(), weight: Vec::new(), place: Vec::with_capacity(all.len()) };
+        let mut distinct =
+            Self { texts: Vec::new(), weight: Vec::new(), place: Vec::with_capacity(all.len()) };
         for text in all {
             let place = *known.entry(text.trim()).or_insert_with(|| {
                 distinct.texts.push(text.trim().to_owned());
@@ -114,11 +119,13 @@ async fn judge_locally(
     progress: &Arc<Counter>,
 ) -> Result<Vec<(usize, Verdict)>, ServiceError> {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let pieces: Vec<Vec<(usize, Verdict)>> = stream::iter(indices.chunks(LOCAL_CHUNK))
+    // Chunks of their own: a closure over borrowed ones is not general enough for the flight's task.
+    let chunks: Vec<Vec<usize>> = indices.chunks(LOCAL_CHUNK).map(<[usize]>::to_vec).collect();
+    let pieces: Vec<Vec<(usize, Verdict)>> = stream::iter(chunks)
         .map(|chunk| async move {
-            let verdicts = engines.judge_locally(distinct.pick(chunk)).await?;
+            let verdicts = engines.judge_locally(distinct.pick(&chunk)).await?;
             progress.add(chunk.iter().map(|index| distinct.weight[*index]).sum());
-            Ok::<_, ServiceError>(chunk.iter().copied().zip(verdicts).collect())
+            Ok::<_, ServiceError>(chunk.into_iter().zip(verdicts).collect())
         })
         .buffer_unordered(workers)
         .try_collect()

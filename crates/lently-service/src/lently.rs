@@ -124,12 +124,8 @@ impl Lently {
         let engines = Engines::new(config.gemini, config.tasks.clone())?;
         let youtube =
             CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
-        let analyses = CachedAnalysisService::new(
-            cache.clone(),
-            store.clone(),
-            Arc::clone(&ttl),
-            config.clock.clone(),
-        );
+        let analyses =
+            CachedAnalysisService::new(cache.clone(), store.clone(), Arc::clone(&ttl), config.clock.clone());
         let access = Access::new(store.clone(), config.tasks.clone());
         let runs = Arc::new(Runs::new(config.max_running, config.max_queued, config.tasks, config.stop));
         Ok(Self {
@@ -260,7 +256,8 @@ impl Lently {
         if !self.inner.access.may_read(user, id).await? {
             return Err(ServiceError::NotFound);
         }
-        if let Some(answer) = self.inner.analyses.find(id).await? {
+        let refill = self.inner.runs.get(id).is_none();
+        if let Some(answer) = self.inner.analyses.find(id, refill).await? {
             return Ok(AnalysisState::Ready(answer));
         }
         match self.inner.runs.failure(id) {

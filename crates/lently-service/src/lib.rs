@@ -32,9 +32,7 @@ pub use cached::Cached;
 pub use error::ServiceError;
 pub use ids::{AnalysisId, UserId};
 pub use keys::{CacheKeys, EntryKind};
-pub use lently::{
-    AnalysisState, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation,
-};
+pub use lently::{AnalysisState, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation};
 pub use plan::{PlanLimits, UserPlan};
 pub use progress::{Progress, Stage};
 pub use request::{AnalysisRequest, AnalysisSource, EngineChoice};

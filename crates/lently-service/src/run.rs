@@ -64,10 +64,8 @@ impl Maker {
             .map(|(comment, verdict)| BodyVerdict::new(comment.id.clone(), verdict))
             .collect();
         let (verdicts, coverage) = (judged.verdicts, material.coverage);
-        let mut report = self
-            .engines
-            .blocking(move || lently_analysis::report(&comments, &verdicts, coverage))
-            .await?;
+        let mut report =
+            self.engines.blocking(move || lently_analysis::report(&comments, &verdicts, coverage)).await?;
         let summary = self.summarize(engine, &mut report).await;
         let mut cost = material.cost + judged.cost + summary.cost;
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -180,7 +178,7 @@ impl Maker {
         progress.send_replace(Progress { stage: Stage::Judging, done: 0, total });
         let texts: Vec<String> = comments.iter().map(|comment| comment.text.clone()).collect();
         let judging = progress.clone();
-        let on_judged = Arc::new(move |done| {
+        let on_judged = Arc::new(move |done: u64| {
             judging.send_if_modified(|progress| {
                 // Batches end in any order; progress only ever goes forward.
                 let forward = done > progress.done;
@@ -240,7 +238,9 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
     let whole = comments.len() == held;
     let basis = match (whole, request.order) {
         (true, _) => "every comment in the file was read".to_owned(),
-        (false, CommentOrder::Time) => format!("the newest {most} of the {held} comments in the file were read"),
+        (false, CommentOrder::Time) => {
+            format!("the newest {most} of the {held} comments in the file were read")
+        }
         (false, CommentOrder::Relevance) => {
             format!("the first {most} of the {held} comments in the file were read")
         }
@@ -265,9 +265,10 @@ fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &Analysi
     let read = harvest.comments.len() as u64;
     let top_level = if request.include_replies { "" } else { ", replies not asked for" };
     let (complete, basis) = match harvest.end {
-        HarvestEnd::Complete if harvest.replies_missing > 0 => {
-            (false, format!("YouTube's last page was reached, but {} replies are missing", harvest.replies_missing))
-        }
+        HarvestEnd::Complete if harvest.replies_missing > 0 => (
+            false,
+            format!("YouTube's last page was reached, but {} replies are missing", harvest.replies_missing),
+        ),
         HarvestEnd::Complete => (true, format!("YouTube's last page was reached{top_level}")),
         _ => (false, format!("the limit of {} comments was reached{top_level}", request.max_comments)),
     };

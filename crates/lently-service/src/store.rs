@@ -22,7 +22,7 @@ use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::ttl::RETENTION;
 
-pub(crate) use usage::{Reservation, Used};
+pub(crate) use usage::Reservation;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -89,10 +89,15 @@ pub(crate) enum Erased {
 impl Store {
     /// Reads the address (`sqlite:PATH`, or `sqlite::memory:` for tests) and opens nothing yet.
     pub fn new(database_url: &str, clock: Clock) -> Result<Self, ServiceError> {
-        let options = SqliteConnectOptions::from_str(database_url).map_err(|_| ServiceError::Invalid {
-            field: "database_url",
-            message: "must be `sqlite:` and a path".to_owned(),
-        })?;
+        // sqlx itself takes any text for a path.
+        let options = database_url
+            .starts_with("sqlite:")
+            .then(|| SqliteConnectOptions::from_str(database_url).ok())
+            .flatten()
+            .ok_or_else(|| ServiceError::Invalid {
+                field: "database_url",
+                message: "must be `sqlite:` and a path".to_owned(),
+            })?;
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -122,7 +127,8 @@ impl Store {
 
     async fn open(&self) -> Result<SqlitePool, ServiceError> {
         if !self.in_memory
-            && let Some(directory) = self.options.get_filename().parent().filter(|path| *path != Path::new(""))
+            && let Some(directory) =
+                self.options.get_filename().parent().filter(|path| *path != Path::new(""))
         {
             tokio::fs::create_dir_all(directory).await.map_err(sqlx::Error::Io)?;
         }
@@ -316,6 +322,9 @@ impl Store {
         Ok(erased)
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 fn millis(timestamp: Timestamp) -> i64 {
     timestamp.as_millisecond()

@@ -102,10 +102,7 @@ impl CachedYouTubeService {
     }
 
     /// Returns what YouTube says of a video (1 unit).
-    pub async fn get_video_metadata_cached(
-        &self,
-        video_id: &VideoId,
-    ) -> Result<Cached<Video>, ServiceError> {
+    pub async fn get_video_metadata_cached(&self, video_id: &VideoId) -> Result<Cached<Video>, ServiceError> {
         self.video(video_id, Freshness::Cached).await
     }
 
@@ -199,5 +196,8 @@ fn check_language(language: Option<&str>) -> Result<(), ServiceError> {
     if language.is_none_or(plain) {
         return Ok(());
     }
-    Err(ServiceError::Invalid { field: "lang", message: "must be a language tag such as `en` or `pt-BR`".to_owned() })
+    Err(ServiceError::Invalid {
+        field: "lang",
+        message: "must be a language tag such as `en` or `pt-BR`".to_owned(),
+    })
 }

@@ -51,17 +51,11 @@ pub(super) async fn judge(gemini: &Gemini, distinct: &Distinct, progress: &Count
         state: Mutex::new(State { verdicts: vec![None; distinct.texts.len()], ..State::default() }),
     };
     let all: Vec<usize> = (0..distinct.texts.len()).collect();
-    stream::iter(all.chunks(BATCH))
-        .for_each_concurrent(CONCURRENT_CALLS, |batch| shared.work_through(batch.to_vec()))
-        .await;
+    let batches: Vec<Vec<usize>> = all.chunks(BATCH).map(<[usize]>::to_vec).collect();
+    stream::iter(batches).for_each_concurrent(CONCURRENT_CALLS, |batch| shared.work_through(batch)).await;
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cost = token_cost(&gemini.model, state.usage.input, state.usage.output);
-    Outcome {
-        verdicts: state.verdicts,
-        cost,
-        model_version: state.model_version,
-        stopped: state.stopped,
-    }
+    Outcome { verdicts: state.verdicts, cost, model_version: state.model_version, stopped: state.stopped }
 }
 
 struct Shared<'a> {

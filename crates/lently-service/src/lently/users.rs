@@ -51,10 +51,10 @@ impl Lently {
             .map_err(|error| ServiceError::internal("a cached value is not of its kind", error))
     }
 
-    /// Changes a user's plan; the next look at the usage shows it.
+    /// Changes a user's plan, in the store; the quota entry goes, so that the next look at the usage shows it.
     pub async fn set_plan(&self, user: &UserId, plan: UserPlan) -> Result<(), ServiceError> {
         self.inner.store.set_plan(user, plan).await?;
-        self.inner.cache.delete(&CacheKeys::quota(user)).await.map_err(ServiceError::cache)?;
+        self.forget_usage(user).await;
         Ok(())
     }
 
@@ -107,10 +107,11 @@ impl Lently {
         }
     }
 
-    /// Drops the cached count, which a reservation has just changed. A failure leaves it wrong for five minutes at most.
+    /// Drops the cached quota entry, which has just become wrong. Where Redis cannot be reached its copy may stay wrong for the
+    /// five minutes it lives; that is no reason to fail, and the cache tells of the outage itself.
     pub(super) async fn forget_usage(&self, user: &UserId) {
         if let Err(error) = self.inner.cache.delete(&CacheKeys::quota(user)).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "quota entry not removed");
+            tracing::debug!(error = &error as &dyn std::error::Error, "quota entry not removed");
         }
     }
 }

@@ -1,0 +1,145 @@
+use super::*;
+use crate::plan::UserPlan;
+
+const NOON: &str = "2026-11-24T12:00:00Z";
+
+fn store() -> (Store, Clock) {
+    let clock = Clock::manual(NOON.parse().expect("a time"));
+    (Store::new("sqlite::memory:", clock.clone()).expect("an address"), clock)
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a user id")
+}
+
+fn analysis(name: &str, clock: &Clock) -> StoredAnalysis {
+    StoredAnalysis {
+        id: AnalysisId::derive(&[name]),
+        body: Bytes::from(format!("{{\"name\":\"{name}\"}}")),
+        cost: Cost { quota_units: 7, ..Cost::default() },
+        title: name.to_owned(),
+        video_id: None,
+        comments: 3,
+        created_at: clock.now(),
+        fresh_until: later(clock.now(), Duration::from_secs(3_600)),
+    }
+}
+
+#[tokio::test]
+async fn an_analysis_is_kept_for_28_days_and_not_longer() {
+    let (store, clock) = store();
+    let kept = analysis("a", &clock);
+    store.save_analysis(&kept).await.expect("saved");
+    clock.advance(RETENTION - Duration::from_secs(1));
+    let found = store.load_analysis(&kept.id).await.expect("read").expect("there");
+    assert_eq!(found.body, kept.body);
+    assert_eq!(found.cost, kept.cost);
+    clock.advance(Duration::from_secs(1));
+    assert!(store.load_analysis(&kept.id).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn what_is_beyond_its_retention_is_deleted_with_the_next_save() {
+    let (store, clock) = store();
+    store.save_analysis(&analysis("old", &clock)).await.expect("saved");
+    clock.advance(RETENTION);
+    store.save_analysis(&analysis("new", &clock)).await.expect("saved");
+    let (rows,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM analyses")
+        .fetch_one(store.pool().await.expect("a pool"))
+        .await
+        .expect("a count");
+    assert_eq!(rows, 1);
+}
+
+#[tokio::test]
+async fn a_history_is_the_users_own_and_continues_where_it_stopped() {
+    let (store, clock) = store();
+    for name in ["a", "b", "c"] {
+        let analysis = analysis(name, &clock);
+        store.link(&user("ann"), &analysis.id).await.expect("linked");
+        store.save_analysis(&analysis).await.expect("saved");
+        clock.advance(Duration::from_secs(60));
+    }
+    let first = store.list(&user("ann"), 2, None).await.expect("a list");
+    assert_eq!(first.iter().map(|item| item.title.as_str()).collect::<Vec<_>>(), ["c", "b"]);
+    let rest = store.list(&user("ann"), 2, Some(first[1].requested_at)).await.expect("a list");
+    assert_eq!(rest.iter().map(|item| item.title.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert!(store.list(&user("bob"), 10, None).await.expect("a list").is_empty());
+}
+
+#[tokio::test]
+async fn erasing_removes_the_analysis_with_its_last_reader() {
+    let (store, clock) = store();
+    let kept = analysis("a", &clock);
+    store.save_analysis(&kept).await.expect("saved");
+    for name in ["ann", "bob"] {
+        store.link(&user(name), &kept.id).await.expect("linked");
+    }
+    assert_eq!(store.erase(&user("eve"), &kept.id).await.expect("erased"), Erased::Nothing);
+    assert_eq!(store.erase(&user("ann"), &kept.id).await.expect("erased"), Erased::Line);
+    assert!(store.load_analysis(&kept.id).await.expect("read").is_some());
+    assert_eq!(store.erase(&user("bob"), &kept.id).await.expect("erased"), Erased::Analysis);
+    assert!(store.load_analysis(&kept.id).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn an_expired_analysis_stays_readable_and_is_no_longer_fresh() {
+    let (store, clock) = store();
+    let kept = analysis("a", &clock);
+    store.save_analysis(&kept).await.expect("saved");
+    assert!(store.expire_analysis(&kept.id).await.expect("expired"));
+    let found = store.load_analysis(&kept.id).await.expect("read").expect("there");
+    assert!(found.fresh_until <= clock.now());
+    assert!(!store.expire_analysis(&kept.id).await.expect("expired"));
+}
+
+#[tokio::test]
+async fn the_last_analysis_of_a_month_is_taken_once() {
+    let (store, clock) = store();
+    let ann = user("ann");
+    let mut last = None;
+    for _ in 0..10 {
+        last = Some(store.reserve(&ann, UserPlan::Free).await.expect("a reservation"));
+    }
+    let refused = store.reserve(&ann, UserPlan::Free).await.expect_err("the eleventh");
+    assert_eq!(refused.code(), "plan-limit");
+    store.settle(last.expect("ten"), false).await.expect("given back");
+    let taken = store.reserve(&ann, UserPlan::Free).await.expect("the one given back");
+    store.settle(taken, true).await.expect("settled");
+    assert_eq!(store.used(&ann).await.expect("a count").analyses, 10);
+    assert_eq!(store.used(&user("bob")).await.expect("a count").analyses, 0);
+    // Nine were never settled: their process died, and after an hour they no longer count.
+    clock.advance(Duration::from_secs(3_601));
+    assert_eq!(store.used(&ann).await.expect("a count").analyses, 1);
+}
+
+#[tokio::test]
+async fn a_plan_is_what_was_set_last() {
+    let (store, _clock) = store();
+    let ann = user("ann");
+    assert_eq!(store.plan(&ann).await.expect("a plan"), None);
+    for plan in [UserPlan::Pro, UserPlan::Business] {
+        store.set_plan(&ann, plan).await.expect("set");
+        assert_eq!(store.plan(&ann).await.expect("a plan"), Some(plan));
+    }
+}
+
+#[test]
+fn an_address_that_is_not_sqlite_is_refused_at_once() {
+    let clock = Clock::manual(NOON.parse().expect("a time"));
+    let error = Store::new("postgres://localhost/x", clock).expect_err("not SQLite");
+    assert_eq!(error.code(), "invalid-request");
+}
+
+#[tokio::test]
+async fn several_processes_may_open_a_new_file_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}", directory.path().join("deep/lently.db").display());
+    let clock = Clock::manual(NOON.parse().expect("a time"));
+    let stores: Vec<Store> = (0..4).map(|_| Store::new(&url, clock.clone()).expect("an address")).collect();
+    let opened = futures::future::join_all(stores.iter().map(Store::ping)).await;
+    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    let kept = analysis("a", &clock);
+    stores[0].save_analysis(&kept).await.expect("saved");
+    assert!(stores[3].load_analysis(&kept.id).await.expect("read").is_some());
+}
