@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
 /// The authority's certificate.
 pub(super) const CA_FILE: &str = "ca.pem";
@@ -14,6 +14,8 @@ pub(super) const KEY_FILE: &str = "server.key";
 /// Writes the three files into `folder`.
 pub(super) fn write_certificates(folder: &Path) {
     let mut authority = CertificateParams::default();
+    // Were it named like the server's certificate, OpenSSL would take that one for self-signed.
+    authority.distinguished_name.push(DnType::CommonName, "Lently test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key"))
