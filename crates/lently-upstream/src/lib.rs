@@ -1,1 +1,23 @@
-//! Clients of the YouTube Data API v3 and Gemini, and readers of comment dumps.
+//! Where comments come from and who may judge them: clients of the YouTube Data API v3 and of Gemini, and readers of
+//! the files that other tools write. Sorts errors into classes, counts what is spent, and caches nothing.
+
+pub mod dump;
+mod error;
+mod gemini;
+mod model;
+mod pacific;
+mod transport;
+mod video_ref;
+mod youtube;
+
+pub use self::{
+    error::{Unusable, UpstreamError},
+    gemini::{DEFAULT_MODEL, GeminiClient, GeminiConfig, GenerateRequest, Generated, TokenUsage},
+    model::{Call, CaptionTrack, Channel, Comment, CommentOrder, Page, Segment, Transcript, Video},
+    pacific::next_midnight,
+    video_ref::{CommentId, RefError, VideoId, VideoRef},
+    youtube::{
+        Harvest, HarvestEnd, HarvestProgress, HarvestRequest, MAX_IDS, MAX_PAGE, Thread, YouTubeClient,
+        YouTubeConfig,
+    },
+};

@@ -1,0 +1,162 @@
+//! Files of comments that other tools write: which tool it was is told from the content, not the name.
+//! Reads bytes and asks nobody; what cannot be read is counted, never guessed.
+
+mod csv_rows;
+mod fields;
+mod json;
+
+use std::{collections::HashSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{model::Comment, video_ref::VideoId};
+
+/// The comments of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dump {
+    /// Which tool wrote it.
+    pub format: DumpFormat,
+    /// The video's title, where the file tells it and is of one video.
+    pub title: Option<String>,
+    /// The video, where the file tells it and is of one.
+    pub video_id: Option<VideoId>,
+    /// How many comments the platform counted when the file was made.
+    pub stated_total: Option<u64>,
+    /// In the order of the file, each id once.
+    pub comments: Vec<Comment>,
+    /// Rows that held no comment: without text, unreadable, or with an id that was there before.
+    pub skipped_rows: u64,
+}
+
+/// Which tool wrote a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum DumpFormat {
+    /// yt-dlp's `.info.json`, made with `--write-comments`.
+    YtDlp,
+    /// youtube-comment-downloader: JSON lines, JSON or CSV.
+    CommentDownloader,
+    /// An export of one of Apify's YouTube comment scrapers.
+    Apify,
+    /// Recorded answers of `commentThreads.list`.
+    CommentThreads,
+    /// A table with common column names.
+    Csv,
+}
+
+impl fmt::Display for DumpFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::YtDlp => "yt-dlp",
+            Self::CommentDownloader => "youtube-comment-downloader",
+            Self::Apify => "apify",
+            Self::CommentThreads => "comment-threads",
+            Self::Csv => "csv",
+        })
+    }
+}
+
+/// Why a file gave no comments.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DumpError {
+    /// Nothing in it.
+    #[error("the file is empty")]
+    Empty,
+    /// Neither JSON nor a table.
+    #[error("the file is no comment file that Lently knows: {problem}; expected {EXPECTED}")]
+    Unknown {
+        /// What was seen.
+        problem: String,
+    },
+    /// A known format without a single comment.
+    #[error("the file is of {format}, and there is no comment in it{remedy}")]
+    NoComments {
+        /// Which tool wrote it.
+        format: DumpFormat,
+        /// What helps.
+        remedy: &'static str,
+    },
+}
+
+const EXPECTED: &str = "yt-dlp's .info.json (--write-comments), youtube-comment-downloader's JSON or CSV, an Apify \
+    export, recorded commentThreads.list answers, or a CSV with a column `text` or `comment`";
+
+/// Reads a file of comments. `file_name` only helps where the content leaves a doubt.
+///
+/// Takes memory of about twice the file's size. Times that a tool only estimated from "2 weeks ago" are left out.
+///
+/// # Errors
+/// [`DumpError`], which says what was expected.
+pub fn parse_dump(file_name: &str, bytes: &[u8]) -> Result<Dump, DumpError> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let Some(first) = text.chars().next() else { return Err(DumpError::Empty) };
+    let looks_like_json = matches!(first, '{' | '[');
+    let found = if looks_like_json && !file_name.to_ascii_lowercase().ends_with(".csv") {
+        json::parse(text)?
+    } else {
+        csv_rows::parse(text)?
+    };
+    finish(found)
+}
+
+/// Settles what every format has in common: ids once, replies counted, one video or none.
+fn finish(mut dump: Dump) -> Result<Dump, DumpError> {
+    let mut seen = HashSet::with_capacity(dump.comments.len());
+    let before = dump.comments.len();
+    dump.comments.retain(|comment| seen.insert(comment.id.clone()));
+    dump.skipped_rows += (before - dump.comments.len()) as u64;
+    if dump.comments.is_empty() {
+        let remedy = match dump.format {
+            DumpFormat::YtDlp => "; make it with `yt-dlp --write-comments --write-info-json --skip-download`",
+            _ => "",
+        };
+        return Err(DumpError::NoComments { format: dump.format, remedy });
+    }
+    let mut replies = std::collections::HashMap::<&str, u64>::new();
+    for parent in dump.comments.iter().filter_map(|comment| comment.parent_id.as_deref()) {
+        *replies.entry(parent).or_default() += 1;
+    }
+    let counts: Vec<_> = dump.comments.iter().map(|comment| replies.get(&*comment.id).copied()).collect();
+    for (comment, count) in dump.comments.iter_mut().zip(counts) {
+        comment.reply_count = comment.reply_count.max(count.unwrap_or_default());
+    }
+    Ok(dump)
+}
+
+/// An id for a comment whose file gives none: from its place and text, so that a second reading gives the same.
+fn made_up_id(place: usize, author: &str, text: &str) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    (place, author, text).hash(&mut hasher);
+    format!("row{place}-{:016x}", hasher.finish())
+}
+
+/// What the rows of a file say of videos: one, if they agree.
+#[derive(Default)]
+struct Videos {
+    ids: HashSet<String>,
+    titles: HashSet<String>,
+}
+
+impl Videos {
+    fn note(&mut self, id: Option<&str>, title: Option<&str>) {
+        // Two are as many as need be known.
+        if self.ids.len() < 2 {
+            self.ids.extend(id.filter(|id| !id.is_empty()).map(str::to_owned));
+        }
+        if self.titles.len() < 2 {
+            self.titles.extend(title.filter(|title| !title.is_empty()).map(str::to_owned));
+        }
+    }
+
+    fn only_id(&self) -> Option<VideoId> {
+        if self.ids.len() == 1 { self.ids.iter().next()?.parse().ok() } else { None }
+    }
+
+    fn only_title(&self) -> Option<String> {
+        if self.ids.len() <= 1 && self.titles.len() == 1 { self.titles.iter().next().cloned() } else { None }
+    }
+}

@@ -1,0 +1,348 @@
+//! A client of Gemini's `generateContent` for structured answers. Counts every token, those of useless answers
+//! included. Knows nothing of what it asks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use reqwest::Client;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::{
+    error::{Unusable, UpstreamError, word},
+    pacific,
+    transport::{self, Reply},
+    youtube::{by_status, secret},
+};
+
+/// The model asked where none is configured.
+pub const DEFAULT_MODEL: &str = "gemini-3.5-flash-lite";
+
+/// How Gemini is reached.
+#[derive(Clone, Debug)]
+pub struct GeminiConfig {
+    /// Where the API is. Default `https://generativelanguage.googleapis.com/`.
+    pub base_url: Url,
+    /// The API key.
+    pub api_key: SecretString,
+    /// The model. Default [`DEFAULT_MODEL`].
+    pub model: String,
+    /// How long one exchange may take. Default 60 s.
+    pub timeout: Duration,
+    /// How often a call is tried in all. Default 4.
+    pub max_attempts: u32,
+}
+
+impl GeminiConfig {
+    /// Google's own address, the default model and limits.
+    #[must_use]
+    pub fn new(api_key: SecretString) -> Self {
+        Self {
+            base_url: Url::parse("https://generativelanguage.googleapis.com/")
+                .unwrap_or_else(|_| unreachable!()),
+            api_key,
+            model: DEFAULT_MODEL.to_owned(),
+            timeout: Duration::from_secs(60),
+            max_attempts: 4,
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// What the model is told to do.
+    pub system: String,
+    /// What it is to do it on.
+    pub user: String,
+    /// The JSON Schema its answer must follow. The API's promise is not relied upon: check the answer.
+    pub schema: Value,
+    /// The most tokens it may answer with; thinking counts.
+    pub max_output_tokens: u32,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    /// JSON, if the model kept to the schema.
+    pub text: String,
+    /// What it took.
+    pub usage: TokenUsage,
+    /// The exact model that answered.
+    pub model_version: String,
+}
+
+/// Tokens, as the API bills them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUsage {
+    /// Sent.
+    pub input: u64,
+    /// Produced, thinking included.
+    pub output: u64,
+}
+
+/// The client. Cheap to clone; clones share connections and counters.
+#[derive(Clone)]
+pub struct GeminiClient(Arc<Inner>);
+
+struct Inner {
+    http: Client,
+    config: GeminiConfig,
+    input: AtomicU64,
+    output: AtomicU64,
+}
+
+impl GeminiClient {
+    /// A client that has not connected yet.
+    ///
+    /// # Errors
+    /// The TLS library cannot be set up; a model name that cannot stand in an address.
+    pub fn new(config: GeminiConfig) -> Result<Self, UpstreamError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        if config.model.is_empty() || !config.model.bytes().all(plain) {
+            return Err(UpstreamError::BadRequest {
+                reason: word("the model name has other characters in it"),
+            });
+        }
+        let http = transport::client(config.timeout)?;
+        Ok(Self(Arc::new(Inner { http, config, input: AtomicU64::new(0), output: AtomicU64::new(0) })))
+    }
+
+    /// Tokens spent by this client and its clones.
+    #[must_use]
+    pub fn tokens_spent(&self) -> TokenUsage {
+        TokenUsage {
+            input: self.0.input.load(Ordering::Relaxed),
+            output: self.0.output.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Asks for an answer that follows a schema. An overloaded or rate-limiting Gemini is asked again, with its own
+    /// hint; an answer that cannot be used is not: it was paid for, and the caller may ask for less.
+    ///
+    /// # Errors
+    /// By class, see [`UpstreamError`].
+    pub async fn generate_json(&self, request: &GenerateRequest) -> Result<Generated, UpstreamError> {
+        let body = json!({
+            "systemInstruction": { "parts": [{ "text": request.system }] },
+            "contents": [{ "role": "user", "parts": [{ "text": request.user }] }],
+            "generationConfig": {
+                "temperature": 0,
+                "maxOutputTokens": request.max_output_tokens,
+                "responseMimeType": "application/json",
+                "responseJsonSchema": request.schema,
+            },
+        });
+        transport::with_retries(self.0.config.max_attempts, || self.ask(&body)).await
+    }
+
+    async fn ask(&self, body: &Value) -> Result<Generated, UpstreamError> {
+        let config = &self.0.config;
+        let url = config
+            .base_url
+            .join(&format!("v1beta/models/{}:generateContent", config.model))
+            .map_err(|_| UpstreamError::BadRequest { reason: word("the base URL cannot be used") })?;
+        let key = secret(config.api_key.expose_secret().to_owned())?;
+        let reply =
+            transport::exchange(self.0.http.post(url).header("x-goog-api-key", key).json(body)).await?;
+        if !reply.status.is_success() {
+            return Err(classify(&reply, pacific::upcoming_midnight()));
+        }
+        let read = read(&reply.body);
+        let usage = match &read {
+            Ok(generated) => generated.usage,
+            Err(UpstreamError::Unusable { usage, .. }) => *usage,
+            Err(_) => TokenUsage::default(),
+        };
+        self.0.input.fetch_add(usage.input, Ordering::Relaxed);
+        self.0.output.fetch_add(usage.output, Ordering::Relaxed);
+        read
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Answer {
+    candidates: Vec<Candidate>,
+    prompt_feedback: Option<PromptFeedback>,
+    usage_metadata: Usage,
+    model_version: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Candidate {
+    content: Content,
+    finish_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Content {
+    parts: Vec<Part>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Part {
+    text: Option<String>,
+    thought: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PromptFeedback {
+    block_reason: Option<String>,
+    block_reason_message: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Usage {
+    prompt_token_count: u64,
+    candidates_token_count: u64,
+    thoughts_token_count: u64,
+}
+
+/// Reads a 200: not every one is an answer.
+fn read(body: &[u8]) -> Result<Generated, UpstreamError> {
+    let unusable = |reason, usage| Err(UpstreamError::Unusable { reason, usage });
+    let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
+        return unusable(Unusable::Malformed, TokenUsage::default());
+    };
+    let usage = TokenUsage {
+        input: answer.usage_metadata.prompt_token_count,
+        output: answer.usage_metadata.candidates_token_count + answer.usage_metadata.thoughts_token_count,
+    };
+    let blocked = answer
+        .prompt_feedback
+        .is_some_and(|feedback| feedback.block_reason.is_some() || feedback.block_reason_message.is_some());
+    let Some(candidate) = answer.candidates.into_iter().next() else {
+        return unusable(if blocked { Unusable::Blocked } else { Unusable::Malformed }, usage);
+    };
+    match candidate.finish_reason.as_deref() {
+        None | Some("STOP" | "FINISH_REASON_UNSPECIFIED") => {}
+        Some("MAX_TOKENS") => return unusable(Unusable::Truncated, usage),
+        Some(
+            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE"
+            | "IMAGE_SAFETY" | "MODEL_ARMOR",
+        ) => return unusable(Unusable::Blocked, usage),
+        Some("MALFORMED_RESPONSE" | "MALFORMED_FUNCTION_CALL") => {
+            return unusable(Unusable::Malformed, usage);
+        }
+        Some(other) => return unusable(Unusable::UnknownFinish(word(other)), usage),
+    }
+    let text: String = candidate
+        .content
+        .parts
+        .into_iter()
+        .filter(|part| !part.thought)
+        .filter_map(|part| part.text)
+        .collect();
+    if text.trim().is_empty() {
+        return unusable(Unusable::NoParts, usage);
+    }
+    Ok(Generated { text, usage, model_version: answer.model_version })
+}
+
+fn classify(reply: &Reply, midnight: Timestamp) -> UpstreamError {
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let error = &body["error"];
+    let details = || error["details"].as_array().into_iter().flatten();
+    let reason = details().find_map(|detail| detail["reason"].as_str()).unwrap_or_default();
+    if matches!(
+        reason,
+        "API_KEY_INVALID" | "API_KEY_EXPIRED" | "API_KEY_SERVICE_BLOCKED" | "SERVICE_DISABLED"
+    ) {
+        return UpstreamError::KeyInvalid;
+    }
+    let status = error["status"].as_str().unwrap_or_default();
+    match reply.status.as_u16() {
+        429 => {
+            let per_day = details()
+                .flat_map(|detail| detail["violations"].as_array().into_iter().flatten())
+                .any(|violation| violation["quotaId"].as_str().is_some_and(|id| id.contains("PerDay")));
+            let hint = details().find_map(|detail| retry_delay(&detail["retryDelay"]));
+            match (per_day, hint) {
+                // Asking again today is of no use, whatever the hint for the minute's limit says.
+                (true, _) => UpstreamError::QuotaExhausted { until: midnight },
+                (false, hint) => UpstreamError::RateLimited {
+                    retry_after: hint.or_else(|| transport::retry_after(&reply.headers)),
+                },
+            }
+        }
+        404 => UpstreamError::BadRequest { reason: "there is no such model; check GEMINI_MODEL".to_owned() },
+        _ => by_status(reply.status, word(status), transport::retry_after(&reply.headers)),
+    }
+}
+
+/// `"26s"` or `"26.5s"`.
+fn retry_delay(value: &Value) -> Option<Duration> {
+    let seconds: f64 = value.as_str()?.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds.min(86_400.0)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(body: &str) -> Unusable {
+        match read(body.as_bytes()) {
+            Err(UpstreamError::Unusable { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_good_answer_is_joined_without_its_thoughts_and_its_tokens_are_kept() {
+        let body = r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true},{"text":"[1,"},{"text":"2]"}]},
+            "finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":4,
+            "thoughtsTokenCount":3},"modelVersion":"gemini-3.5-flash-lite-001"}"#;
+        let generated = read(body.as_bytes()).expect("an answer");
+        assert_eq!(generated.text, "[1,2]");
+        assert_eq!(generated.usage, TokenUsage { input: 10, output: 7 });
+        assert_eq!(generated.model_version, "gemini-3.5-flash-lite-001");
+    }
+
+    #[test]
+    fn every_useless_answer_says_why() {
+        assert_eq!(why("{"), Unusable::Malformed);
+        assert_eq!(why("{}"), Unusable::Malformed);
+        assert_eq!(why(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#), Unusable::Blocked);
+        assert_eq!(why(r#"{"candidates":[{"finishReason":"SAFETY"}]}"#), Unusable::Blocked);
+        assert_eq!(
+            why(r#"{"candidates":[{"finishReason":"MAX_TOKENS","content":{"role":"model"}}]}"#),
+            Unusable::Truncated
+        );
+        assert_eq!(why(r#"{"candidates":[{"content":{}}]}"#), Unusable::NoParts);
+        assert_eq!(
+            why(r#"{"candidates":[{"finishReason":"NEW<>"}]}"#),
+            Unusable::UnknownFinish("NEW".into())
+        );
+    }
+
+    #[test]
+    fn a_429_tells_a_minute_from_a_day() {
+        let reply = |body: &str| Reply {
+            status: reqwest::StatusCode::TOO_MANY_REQUESTS,
+            headers: Default::default(),
+            body: body.to_owned().into(),
+        };
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
+        let minute =
+            r#"{"error":{"details":[{"violations":[{"quotaId":"XPerMinute"}]},{"retryDelay":"26s"}]}}"#;
+        let limited = |retry_after| UpstreamError::RateLimited { retry_after };
+        assert_eq!(classify(&reply(minute), now), limited(Some(Duration::from_secs(26))));
+        assert_eq!(classify(&reply(r#"{"error":{"code":429}}"#), now), limited(None));
+        let day = minute.replace("PerMinute", "PerDayPerProject");
+        assert!(matches!(classify(&reply(&day), now), UpstreamError::QuotaExhausted { .. }));
+    }
+}

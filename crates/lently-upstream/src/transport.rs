@@ -1,0 +1,91 @@
+//! One HTTP exchange with an upstream: bounded in time and size, without redirects, its failures already sorted.
+//! Never puts a key into an address, and lets no address out: reqwest's errors lose theirs here.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::{Bytes, BytesMut};
+use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap, redirect::Policy};
+
+use crate::error::{UpstreamError, word};
+
+/// The largest answer read; a full page of 100 long threads is below 2 MiB.
+const MAX_BODY_BYTES: usize = 16 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A longer hint than this is the caller's to wait for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// An answer, whatever its status.
+pub(crate) struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+pub(crate) fn client(timeout: Duration) -> Result<Client, UpstreamError> {
+    // Google compresses only for agents that say so in their name, too (YouTube Data API, "Performance").
+    Client::builder()
+        .user_agent(concat!("lently/", env!("CARGO_PKG_VERSION"), " (gzip)"))
+        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .redirect(Policy::none())
+        .tcp_nodelay(true)
+        .build()
+        .map_err(|error| sort(&error.without_url()))
+}
+
+pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, UpstreamError> {
+    let mut response = request.send().await.map_err(|error| sort(&error.without_url()))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| sort(&error.without_url()))? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(UpstreamError::BadRequest { reason: "its answer is larger than 16 MiB".to_owned() });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply { status, headers, body: body.freeze() })
+}
+
+/// Runs `call` up to `attempts` times while its failure may pass: with growing, jittered pauses, or those the upstream
+/// asks for, up to 20 s each. A longer hint ends it at once.
+pub(crate) async fn with_retries<T, Fut>(attempts: u32, call: impl FnMut() -> Fut) -> Result<T, UpstreamError>
+where
+    Fut: Future<Output = Result<T, UpstreamError>>,
+{
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_max_times(attempts.saturating_sub(1) as usize)
+        .with_jitter();
+    call.retry(pauses)
+        .when(UpstreamError::is_retryable)
+        .adjust(|error, pause| match error {
+            UpstreamError::RateLimited { retry_after: Some(hint) } => {
+                pause.and((*hint <= LONGEST_PAUSE).then_some(*hint))
+            }
+            _ => pause,
+        })
+        .await
+}
+
+/// `Retry-After` in seconds. Google sends no dates there.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(86_400)))
+}
+
+fn sort(error: &reqwest::Error) -> UpstreamError {
+    if error.is_timeout() {
+        return UpstreamError::TimedOut;
+    }
+    let reason = if error.is_connect() {
+        "it cannot be reached"
+    } else if error.is_builder() {
+        return UpstreamError::BadRequest { reason: word("the request cannot be built") };
+    } else {
+        "the connection broke"
+    };
+    UpstreamError::Transient { reason: reason.to_owned() }
+}
