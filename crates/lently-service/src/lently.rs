@@ -441,6 +441,17 @@ impl Making {
             Outcome::Collapsed => (AnswerSource::Collapsed, true),
             _ => (AnswerSource::from(answer.entry.tier), true),
         };
+        let cost = answer.entry.cost;
+        tracing::info!(
+            analysis_id = %id,
+            ?source,
+            stored,
+            quota_units = cost.quota_units,
+            tokens_in = cost.tokens_in,
+            tokens_out = cost.tokens_out,
+            duration_ms = cost.milliseconds,
+            "analysis ready"
+        );
         Ok(AnalysisAnswer::of_entry(&id, answer.entry, source, stored, service.inner.clock.now()))
     }
 }

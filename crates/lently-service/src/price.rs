@@ -2,8 +2,9 @@
 
 use lently_cache::Cost;
 
-/// Paid-tier list prices, as read on 2026-10-07 from <https://ai.google.dev/gemini-api/docs/pricing>. Thinking is billed as
-/// output. One dollar per million tokens is a thousand nano-dollars per token.
+/// Paid-tier list prices of <https://ai.google.dev/gemini-api/docs/pricing>, as a third party read them on 2026-10-07 and the
+/// price table of litellm 1.109.1 confirms. Thinking is billed as output. `gemini-3.8-flash` doubles after 2026-12-31.
+/// One dollar per million tokens is a thousand nano-dollars per token.
 const TABLE: [Price; 7] = [
     Price { model: "gemini-3.5-flash-lite", input_nano: 300, output_nano: 2_500 },
     Price { model: "gemini-3.5-flash", input_nano: 1_500, output_nano: 9_000 },

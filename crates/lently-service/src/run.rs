@@ -114,6 +114,9 @@ impl Maker {
             created_at: body.created_at,
             fresh_until: later(body.created_at, fresh),
         };
+        if let Some(reason) = &body.engine.degraded {
+            tracing::warn!(analysis_id = %stored.id, reason, "analysis degraded");
+        }
         if let Err(error) = self.store.save_analysis(&stored).await {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
@@ -263,14 +266,16 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
 
 fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {
     let read = harvest.comments.len() as u64;
-    let top_level = if request.include_replies { "" } else { ", replies not asked for" };
+    let missing = harvest.replies_missing;
+    let replies = if request.include_replies {
+        format!("{missing} replies are missing")
+    } else {
+        format!("{missing} replies were not asked for")
+    };
     let (complete, basis) = match harvest.end {
-        HarvestEnd::Complete if harvest.replies_missing > 0 => (
-            false,
-            format!("YouTube's last page was reached, but {} replies are missing", harvest.replies_missing),
-        ),
-        HarvestEnd::Complete => (true, format!("YouTube's last page was reached{top_level}")),
-        _ => (false, format!("the limit of {} comments was reached{top_level}", request.max_comments)),
+        HarvestEnd::Complete if missing > 0 => (false, format!("YouTube's last page was reached; {replies}")),
+        HarvestEnd::Complete => (true, "YouTube's last page was reached, and no reply is missing".to_owned()),
+        _ => (false, format!("the limit of {} comments was reached", request.max_comments)),
     };
     Coverage { read, of: stated, complete, basis }
 }

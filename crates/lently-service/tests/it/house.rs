@@ -1,0 +1,189 @@
+//! A Lently of its own for each test: emulator, cache, store in a directory that goes away, and a clock that is moved.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lently_cache::{CacheConfig, CacheService, Clock, RemoteConfig};
+use lently_emulator::{Counts, Data, Emulator, EmulatorConfig, Latency};
+use lently_service::{
+    AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, EngineChoice, Lently,
+    ServiceConfig, ServiceError, UserId, UserPlan, keys,
+};
+use lently_upstream::{CommentOrder, GeminiConfig, YouTubeConfig};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub const NOON: &str = "2026-11-24T12:00:00Z";
+
+/// What a test may want otherwise.
+pub struct Options {
+    pub remote: RemoteConfig,
+    pub gemini: bool,
+    pub youtube_key: bool,
+    pub default_plan: UserPlan,
+    pub max_running: usize,
+    pub max_queued: usize,
+    pub latency: Latency,
+    /// Set to share a store with another house.
+    pub directory: Option<PathBuf>,
+    pub ttl: CacheTtl,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            remote: RemoteConfig::None,
+            gemini: false,
+            youtube_key: true,
+            default_plan: UserPlan::Unlimited,
+            max_running: 4,
+            max_queued: 64,
+            latency: Latency::default(),
+            directory: None,
+            ttl: CacheTtl::default(),
+        }
+    }
+}
+
+pub struct House {
+    pub lently: Lently,
+    pub emulator: Emulator,
+    pub clock: Clock,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+    _directory: TempDir,
+}
+
+impl House {
+    pub async fn open() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let emulator = Emulator::start(EmulatorConfig {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            data: Data::samples(),
+            latency: options.latency,
+            quota_units: 10_000,
+            api_key: Some("test-key".to_owned()),
+        })
+        .await
+        .expect("an emulator");
+        Self::beside(emulator, options).await
+    }
+
+    /// The same on an emulator that is there.
+    pub async fn beside(emulator: Emulator, options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = options.directory.as_deref().unwrap_or(directory.path()).join("lently.db");
+        let clock = Clock::manual(NOON.parse().expect("a time"));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let cache = CacheService::open(CacheConfig {
+            kinds: &keys::KINDS,
+            prefix: "test:".to_owned(),
+            memory_bytes: 64 << 20,
+            remote: options.remote,
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            max_value_bytes: 16 << 20,
+        })
+        .await
+        .expect("a cache");
+        let key = || "test-key".to_owned().into();
+        let youtube = YouTubeConfig {
+            base_url: emulator.youtube_base_url(),
+            api_key: options.youtube_key.then(key),
+            ..YouTubeConfig::default()
+        };
+        let gemini = options.gemini.then(|| GeminiConfig {
+            base_url: emulator.gemini_base_url(),
+            max_attempts: 1,
+            ..GeminiConfig::new(key())
+        });
+        let lently = Lently::open(
+            ServiceConfig {
+                ttl: options.ttl,
+                youtube,
+                gemini,
+                database_url: format!("sqlite:{}", database.display()),
+                clock: clock.clone(),
+                tasks: tasks.clone(),
+                stop: stop.clone(),
+                max_running: options.max_running,
+                max_queued: options.max_queued,
+                default_plan: options.default_plan,
+            },
+            cache,
+        )
+        .await
+        .expect("a service");
+        Self { lently, emulator, clock, tasks, stop, _directory: directory }
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.emulator.counts()
+    }
+
+    pub async fn analyze(&self, request: &AnalysisRequest) -> Result<AnalysisAnswer, ServiceError> {
+        self.analyze_as(&UserId::local(), request, false).await
+    }
+
+    pub async fn analyze_as(
+        &self,
+        user: &UserId,
+        request: &AnalysisRequest,
+        no_cache: bool,
+    ) -> Result<AnalysisAnswer, ServiceError> {
+        let (progress, _) = watch::channel(lently_service::Progress::default());
+        self.lently.analyze(user, request.clone(), no_cache, progress).await
+    }
+
+    /// Waits until nothing is being written behind an answer any more.
+    pub async fn settled(&self) {
+        self.tasks.close();
+        let waited = tokio::time::timeout(Duration::from_secs(20), self.tasks.wait()).await;
+        assert!(waited.is_ok(), "tasks are still running");
+        self.tasks.reopen();
+    }
+}
+
+/// The first sample whose description says so.
+pub fn sample(what: &str) -> &'static lently_emulator::Sample {
+    lently_emulator::SAMPLES
+        .iter()
+        .find(|sample| sample.what.contains(what) || sample.title.contains(what))
+        .unwrap_or_else(|| panic!("no sample video with {what}"))
+}
+
+/// A request for a hundred comments of a sample video, judged by whatever is there.
+pub fn request(video_id: &str) -> AnalysisRequest {
+    AnalysisRequest {
+        source: AnalysisSource::Video(video_id.parse().expect("a video")),
+        max_comments: 100,
+        order: CommentOrder::Relevance,
+        include_replies: false,
+        engine: EngineChoice::Auto,
+    }
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a user id")
+}
+
+pub fn body(answer: &AnalysisAnswer) -> AnalysisBody {
+    serde_json::from_slice(&answer.body).expect("an analysis")
+}
+
+/// A sample video with comments and nothing else remarkable about it.
+pub fn plain() -> &'static str {
+    lently_emulator::SAMPLES[0].video_id
+}
+
+/// Slow enough that a test can do something before the first answer comes.
+pub fn slow() -> Latency {
+    let latency = Duration::from_millis(300);
+    Latency { videos: latency, comment_threads: latency, comments: latency, gemini: latency }
+}

@@ -1,0 +1,81 @@
+//! With a real Redis: shared between nodes, and no reason to fail when it is gone.
+
+use std::time::Duration;
+
+use lently_cache::{RedisConfig, RemoteConfig};
+use lently_service::{AnalysisRequest, AnswerSource, UserPlan};
+use lently_testing::{RedisServer, wait_until};
+
+use crate::house::{House, Options, plain, request, user};
+
+fn on(redis: &RedisServer) -> Options {
+    let config = RedisConfig { port: redis.port(), ..RedisConfig::default() };
+    Options { remote: RemoteConfig::Redis(config), ..Options::default() }
+}
+
+async fn connected(house: &House) {
+    wait_until("redis is connected", Duration::from_secs(20), async || {
+        house.lently.cache().health().is_up()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_one_node_has_made_another_finds_in_redis() {
+    let redis = RedisServer::start().await;
+    let (first, second) = (House::with(on(&redis)).await, House::with(on(&redis)).await);
+    connected(&first).await;
+    connected(&second).await;
+    let made = first.analyze(&request(plain())).await.expect("an analysis");
+    let found = second.analyze(&request(plain())).await.expect("an analysis");
+    assert_eq!(found.source, AnswerSource::Redis);
+    assert_eq!(found.body, made.body);
+    assert_eq!(second.counts().units, 0);
+}
+
+#[tokio::test]
+async fn keys_in_redis_are_spelled_as_documented() {
+    let redis = RedisServer::start().await;
+    let house = House::with(on(&redis)).await;
+    connected(&house).await;
+    let made = house.analyze(&request(plain())).await.expect("an analysis");
+    house.lently.usage(&user("a*b")).await.expect("usage");
+    let mut keys: Vec<String> = redis.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
+    keys.sort_unstable();
+    let video = plain();
+    assert_eq!(
+        keys,
+        [
+            format!("test:analysis:{}", made.id),
+            format!("test:comments:{video}:max_100:order_relevance"),
+            "test:quota:a%2Ab".to_owned(),
+            format!("test:video:{video}"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn redis_killed_and_back_again_fails_nobody() {
+    let mut redis = RedisServer::start().await;
+    let house = House::with(on(&redis)).await;
+    connected(&house).await;
+    let ask = |max_comments: u32| AnalysisRequest { max_comments, ..request(plain()) };
+    house.analyze(&ask(1)).await.expect("with redis");
+    redis.kill();
+    house.analyze(&ask(1)).await.expect("from memory or the store");
+    house.analyze(&ask(2)).await.expect("made without redis");
+    assert!(house.analyze(&ask(2)).await.expect("from memory").cached);
+    house.lently.set_plan(&user("ann"), UserPlan::Pro).await.expect("a plan does not need redis");
+    assert_eq!(house.lently.usage(&user("ann")).await.expect("usage").plan, UserPlan::Pro);
+    redis.restart().await;
+    connected(&house).await;
+    house.analyze(&ask(3)).await.expect("with redis again");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_at_the_start_is_no_reason_not_to_start() {
+    let redis = RedisServer::absent();
+    let house = House::with(on(&redis)).await;
+    assert!(!house.analyze(&request(plain())).await.expect("an analysis").cached);
+    assert!(house.analyze(&request(plain())).await.expect("an analysis").cached);
+}
