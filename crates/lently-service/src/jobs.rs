@@ -40,6 +40,17 @@ pub(crate) struct Claims {
 }
 
 impl Run {
+    fn new(id: &AnalysisId, user: &UserId, reservation: Option<Reservation>) -> Self {
+        let claims =
+            Claims { users: HashSet::from([user.clone()]), reservations: reservation.into_iter().collect() };
+        Self {
+            id: id.clone(),
+            progress: watch::Sender::new(Progress::default()),
+            ended: watch::Sender::new(None),
+            claims: Mutex::new(claims),
+        }
+    }
+
     pub(crate) const fn progress(&self) -> &watch::Sender<Progress> {
         &self.progress
     }
@@ -170,15 +181,7 @@ impl Runs {
             return Err(ServiceError::Busy { waiting: state.running.len() });
         }
         state.forget(id);
-        let run = Arc::new(Run {
-            id: id.clone(),
-            progress: watch::Sender::new(Progress::default()),
-            ended: watch::Sender::new(None),
-            claims: Mutex::new(Claims {
-                users: HashSet::from([user.clone()]),
-                reservations: reservation.into_iter().collect(),
-            }),
-        });
+        let run = Arc::new(Run::new(id, user, reservation));
         state.running.insert(id.clone(), Arc::clone(&run));
         drop(state);
         let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), result: None };

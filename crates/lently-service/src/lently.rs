@@ -3,14 +3,14 @@
 //! It joins the parts and keeps no state of its own. A hit never waits for the store.
 
 mod access;
+mod making;
 mod users;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lently_cache::{CacheService, Clock, Outcome};
+use lently_cache::{CacheService, Clock};
 use lently_upstream::{GeminiConfig, YouTubeClient, YouTubeConfig};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -21,15 +21,13 @@ use crate::analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
-use crate::jobs::{Joined, Run, Runs};
-use crate::keys::CacheKeys;
+use crate::jobs::Runs;
 use crate::plan::UserPlan;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
-use crate::run::Maker;
 use crate::store::{AnalysisListItem, Erased, Store};
 use crate::ttl::CacheTtl;
-use crate::youtube::{CachedYouTubeService, Freshness};
+use crate::youtube::CachedYouTubeService;
 
 use access::Access;
 pub use users::{Usage, UserInvalidation};
@@ -349,109 +347,5 @@ impl Lently {
             self.inner.access.grant(user, id).await;
         }
         Ok(found)
-    }
-
-    /// Joins or begins the making; the second value tells whether it was begun for this caller.
-    async fn submit(
-        &self,
-        user: &UserId,
-        id: &AnalysisId,
-        request: AnalysisRequest,
-        engine: Engine,
-        no_cache: bool,
-    ) -> Result<(Arc<Run>, bool), ServiceError> {
-        if let Some(run) = self.inner.runs.get(id).filter(|run| run.is_of(user)) {
-            return Ok((run, false));
-        }
-        let reservation = self.reserve(user, request.comments_at_most()).await?;
-        let making = Making { service: self.clone(), id: id.clone(), request, engine, no_cache };
-        let settling = self.clone();
-        let joined = self.inner.runs.join_or_start(
-            id,
-            user,
-            reservation,
-            self.inner.ttl.analysis_timeout,
-            move |run| making.carry_out(run),
-            move |claims, counts| async move {
-                settling.settle(claims.reservations, counts).await;
-                for user in &claims.users {
-                    settling.forget_usage(user).await;
-                }
-            },
-        );
-        let (run, own, needless) = match joined {
-            Ok(Joined::Started(run)) => (run, true, None),
-            Ok(Joined::Shared(run, needless)) => (run, false, needless),
-            Err(error) => {
-                self.settle(reservation.into_iter().collect(), false).await;
-                return Err(error);
-            }
-        };
-        self.settle(needless.into_iter().collect(), false).await;
-        self.forget_usage(user).await;
-        self.inner.access.grant(user, id).await;
-        Ok((run, own))
-    }
-
-    fn maker(&self) -> Maker {
-        Maker {
-            youtube: self.inner.youtube.clone(),
-            analyses: self.inner.analyses.clone(),
-            engines: self.inner.engines.clone(),
-            store: self.inner.store.clone(),
-            clock: self.inner.clock.clone(),
-        }
-    }
-}
-
-/// One analysis to be made, with all it takes.
-struct Making {
-    service: Lently,
-    id: AnalysisId,
-    request: AnalysisRequest,
-    engine: Engine,
-    no_cache: bool,
-}
-
-impl Making {
-    /// Makes it inside the flight of its key. The tiers were looked into before; the store is asked once more, because another
-    /// run may have ended since.
-    async fn carry_out(self, run: Arc<Run>) -> Result<AnalysisAnswer, ServiceError> {
-        let Self { service, id, request, engine, no_cache } = self;
-        let restored = Arc::new(AtomicBool::new(false));
-        let (maker, analyses) = (service.maker(), service.inner.analyses.clone());
-        let (own_id, was_restored) = (id.clone(), Arc::clone(&restored));
-        let fetch = move || async move {
-            if !no_cache && let Ok(Some(analysis)) = analyses.fresh_in_store(&own_id).await {
-                was_restored.store(true, Ordering::Relaxed);
-                let mut fetched = lently_cache::Fetched::new(analysis.body);
-                fetched.cost = analysis.cost;
-                fetched.fresh = Some(analyses.remaining(analysis.fresh_until));
-                return Ok(fetched);
-            }
-            let freshness = if no_cache { Freshness::Anew } else { Freshness::Cached };
-            let made = maker.make(&own_id, &request, &engine, freshness, run.progress()).await;
-            made.map_err(ServiceError::into_failure)
-        };
-        let policy = service.inner.analyses.policy();
-        let answer = service.inner.cache.refresh(&CacheKeys::analysis(&id), &policy, fetch).await?;
-        let (source, stored) = match answer.outcome {
-            Outcome::Fetched { stored } if restored.load(Ordering::Relaxed) => (AnswerSource::Store, stored),
-            Outcome::Fetched { stored } => (AnswerSource::Fetched, stored),
-            Outcome::Collapsed => (AnswerSource::Collapsed, true),
-            _ => (AnswerSource::from(answer.entry.tier), true),
-        };
-        let cost = answer.entry.cost;
-        tracing::info!(
-            analysis_id = %id,
-            ?source,
-            stored,
-            quota_units = cost.quota_units,
-            tokens_in = cost.tokens_in,
-            tokens_out = cost.tokens_out,
-            duration_ms = cost.milliseconds,
-            "analysis ready"
-        );
-        Ok(AnalysisAnswer::of_entry(&id, answer.entry, source, stored, service.inner.clock.now()))
     }
 }

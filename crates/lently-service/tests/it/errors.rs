@@ -18,7 +18,8 @@ async fn disabled_comments_and_removed_videos_have_their_own_codes() {
 async fn a_failed_analysis_tells_its_reason_by_its_id_and_may_be_tried_again() {
     let house = House::open().await;
     let user = UserId::local();
-    let started = house.lently.start(&user, request(sample("disabled").video_id), false).await.expect("begun");
+    let started =
+        house.lently.start(&user, request(sample("disabled").video_id), false).await.expect("begun");
     let Started::Running(id) = started else { panic!("there was nothing to be ready") };
     let state = house.lently.wait(&user, &id, std::time::Duration::from_secs(20)).await.expect("a state");
     assert!(matches!(&state, AnalysisState::Failed { code, .. } if code == "comments-disabled"), "{state:?}");

@@ -41,7 +41,11 @@ async fn the_second_analysis_is_a_hit_and_costs_nothing() {
     assert_eq!(house.counts().units, 2);
 
     let stats = house.lently.cache().stats();
-    assert_eq!((stats.hits, stats.misses), (1, 3), "one hit; analysis, video and comments were missed once each");
+    assert_eq!(
+        (stats.hits, stats.misses),
+        (1, 3),
+        "one hit; analysis, video and comments were missed once each"
+    );
     assert_eq!(house.lently.spending().quota_units, 2);
 }
 

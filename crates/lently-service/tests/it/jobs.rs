@@ -67,14 +67,8 @@ async fn progress_goes_through_the_stages_in_their_order() {
         stages
     };
     let (_, stages) = tokio::join!(making, watching);
-    let order = [
-        Stage::Queued,
-        Stage::Metadata,
-        Stage::Comments,
-        Stage::Judging,
-        Stage::Summarizing,
-        Stage::Done,
-    ];
+    let order =
+        [Stage::Queued, Stage::Metadata, Stage::Comments, Stage::Judging, Stage::Summarizing, Stage::Done];
     let place = |stage: &Stage| order.iter().position(|other| other == stage);
     assert!(stages.is_sorted_by_key(place), "{stages:?}");
     assert_eq!(stages.last(), Some(&Stage::Done));

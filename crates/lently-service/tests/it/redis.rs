@@ -14,10 +14,8 @@ fn on(redis: &RedisServer) -> Options {
 }
 
 async fn connected(house: &House) {
-    wait_until("redis is connected", Duration::from_secs(20), async || {
-        house.lently.cache().health().is_up()
-    })
-    .await;
+    wait_until("redis is connected", Duration::from_secs(20), async || house.lently.cache().health().is_up())
+        .await;
 }
 
 #[tokio::test]
