@@ -1,2 +1,5 @@
-//! Lently's command line and HTTP server.
-fn main() {}
+//! The binary `lently`: hands over to the command line and returns its exit code.
+
+fn main() -> std::process::ExitCode {
+    lently::cli::run()
+}

@@ -1,0 +1,127 @@
+//! The environment as it was at the start: the process' variables over those of a `.env` file. Nothing else reads it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use secrecy::SecretString;
+
+use super::error::ConfigError;
+
+/// A secret file larger than this is not one: keys and passwords are short.
+const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// A snapshot of the variables.
+#[derive(Clone, Default)]
+pub struct Env {
+    /// `None` for a value that is not UTF-8.
+    values: BTreeMap<String, Option<String>>,
+    /// Why `.env` could not be read; told when the configuration is made.
+    broken: Option<ConfigError>,
+}
+
+impl Env {
+    /// Takes the process' variables, and below them those of `.env` in the working directory, where there is one.
+    /// The process' own environment is not changed.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub fn process() -> Self {
+        let mut env = Self::from_dotenv(Path::new(".env"));
+        for (name, value) in std::env::vars_os() {
+            if let Ok(name) = name.into_string() {
+                env.values.insert(name, value.into_string().ok());
+            }
+        }
+        env
+    }
+
+    /// Takes exactly these variables; for tests, and for a server inside of another program.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let values = pairs.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
+        Self { values, broken: None }
+    }
+
+    fn from_dotenv(path: &Path) -> Self {
+        let broken = |what: &str| {
+            Some(ConfigError::new(path.display().to_string(), what, "write one `NAME=value` on a line"))
+        };
+        let Ok(lines) = dotenvy::from_path_iter(path) else {
+            let broken = if path.exists() { broken("cannot be opened") } else { None };
+            return Self { values: BTreeMap::new(), broken };
+        };
+        let mut env = Self::default();
+        for line in lines {
+            match line {
+                Ok((name, value)) => {
+                    env.values.insert(name, Some(value));
+                }
+                // The error repeats the line, which may hold a secret.
+                Err(_) => env.broken = broken("has a line that cannot be read"),
+            }
+        }
+        env
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// The names that are set.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The value, also an empty one.
+    pub(super) fn raw(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+        match self.values.get(name) {
+            None => Ok(None),
+            Some(Some(value)) => Ok(Some(value)),
+            Some(None) => Err(ConfigError::new(name, "is not UTF-8", "write it in UTF-8")),
+        }
+    }
+
+    /// The value; an empty one counts as not set, as container files write it.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+        Ok(self.raw(name)?.map(str::trim).filter(|value| !value.is_empty()))
+    }
+
+    /// A secret from `NAME`, or from the file that `NAME_FILE` names, without the newline at its end.
+    pub(super) fn secret(&self, name: &str) -> Result<Option<SecretString>, ConfigError> {
+        let file_variable = format!("{name}_FILE");
+        let (value, file) = (self.text(name)?, self.text(&file_variable)?);
+        let secret = match (value, file) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::new(
+                    name,
+                    format!("and {file_variable} are both set"),
+                    "set one of them",
+                ));
+            }
+            (Some(value), None) => value.to_owned(),
+            (None, Some(file)) => read_secret(&file_variable, &PathBuf::from(file))?,
+        };
+        if secret.chars().any(char::is_control) {
+            return Err(ConfigError::new(name, "has a control character in it", "write it on one line"));
+        }
+        Ok(Some(secret.into()))
+    }
+}
+
+fn read_secret(variable: &str, path: &Path) -> Result<String, ConfigError> {
+    let wrong = |what: String| {
+        ConfigError::new(variable, what, "name a readable text file that holds the secret and nothing else")
+    };
+    let told = path.display();
+    let size = std::fs::metadata(path).map_err(|error| wrong(format!("names `{told}`: {error}")))?.len();
+    if size > SECRET_FILE_BYTES_MAX {
+        return Err(wrong(format!("names `{told}`, which has {size} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("names `{told}`: {error}")))?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(wrong(format!("names `{told}`, which is empty")));
+    }
+    Ok(text.to_owned())
+}
