@@ -138,7 +138,10 @@ impl Config {
             http: http(&reader)?,
             shutdown: reader.seconds("LENTLY_SHUTDOWN_SECONDS", seconds(20), seconds(1)..=seconds(600))?,
             log: log(&reader)?,
-            warnings: unknown.iter().map(|name| format!("{name} is set and means nothing to Lently")).collect(),
+            warnings: unknown
+                .iter()
+                .map(|name| format!("{name} is set and means nothing to Lently"))
+                .collect(),
             data_dir,
             cache_dir,
             database_url,
@@ -199,9 +202,8 @@ fn redis(reader: &Reader<'_>) -> Result<Option<RedisConfig>, ConfigError> {
         (Some(_), Some(_)) => {
             return Err(ConfigError::new("REDIS_URL", "and REDIS_HOST are both set", "set one of them"));
         }
-        (Some(url), None) => RedisConfig::from_url(url.expose_secret()).map_err(|error| {
-            ConfigError::new("REDIS_URL", "cannot be used", error.to_string())
-        })?,
+        (Some(url), None) => RedisConfig::from_url(url.expose_secret())
+            .map_err(|error| ConfigError::new("REDIS_URL", "cannot be used", error.to_string()))?,
         (None, Some(host)) => RedisConfig { host, ..RedisConfig::default() },
     };
     redis.port = reader.number("REDIS_PORT", redis.port, 1..=65_535)?;
@@ -240,7 +242,8 @@ fn ttl(reader: &Reader<'_>) -> Result<CacheTtl, ConfigError> {
         reader.seconds("LENTLY_ANALYSIS_TIMEOUT_SECONDS", ttl.analysis_timeout, seconds(1)..=most)?;
     ttl.comments_timeout =
         reader.seconds("LENTLY_COMMENTS_TIMEOUT_SECONDS", ttl.comments_timeout, seconds(1)..=most)?;
-    ttl.fetch_timeout = reader.seconds("LENTLY_FETCH_TIMEOUT_SECONDS", ttl.fetch_timeout, seconds(1)..=most)?;
+    ttl.fetch_timeout =
+        reader.seconds("LENTLY_FETCH_TIMEOUT_SECONDS", ttl.fetch_timeout, seconds(1)..=most)?;
     Ok(ttl)
 }
 
@@ -275,7 +278,9 @@ fn admin_key(reader: &Reader<'_>) -> Result<Option<SecretString>, ConfigError> {
         return Err(ConfigError::new(
             "ADMIN_API_KEY",
             "is too short",
-            format!("set at least {ADMIN_KEY_CHARS_MIN} characters, for instance from `openssl rand -hex 32`"),
+            format!(
+                "set at least {ADMIN_KEY_CHARS_MIN} characters, for instance from `openssl rand -hex 32`"
+            ),
         ));
     }
     Ok(key)

@@ -10,7 +10,8 @@ use crate::tasks::Tasks;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// From a hit in memory (microseconds) to a whole analysis (minutes).
 const BUCKETS: [f64; 16] = [
-    0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0, 600.0,
+    0.000_001, 0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+    60.0, 600.0,
 ];
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();

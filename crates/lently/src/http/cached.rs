@@ -1,0 +1,167 @@
+//! Answers out of the cache: the stored bytes with one member spliced in front, and the headers that tell how they came.
+//! A body is never parsed here.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::{Bytes, BytesMut};
+use lently_cache::Outcome;
+use lently_service::{AnalysisAnswer, AnswerSource, Cached};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// How an answer came about, in the words of RFC 9211.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CacheStatus {
+    /// It was in a tier, or in the store.
+    Hit { tier: &'static str },
+    /// It was fetched for this request.
+    Fetched { stored: bool },
+    /// The client asked not to be given a kept one.
+    Forced { stored: bool },
+    /// It was fetched for another request at the same time.
+    Collapsed,
+    /// It is being made; there is no answer yet.
+    Begun,
+}
+
+impl CacheStatus {
+    pub fn is_hit(self) -> bool {
+        matches!(self, Self::Hit { .. })
+    }
+
+    pub fn header(self, ttl: Duration) -> HeaderValue {
+        let stored = |stored: bool| if stored { "; stored" } else { "" };
+        let text = match self {
+            Self::Hit { tier } => format!("Lently; hit; ttl={}; detail={tier}", ttl.as_secs()),
+            Self::Fetched { stored: kept } => format!("Lently; fwd=uri-miss{}", stored(kept)),
+            Self::Forced { stored: kept } => format!("Lently; fwd=request{}", stored(kept)),
+            Self::Collapsed => "Lently; fwd=uri-miss; collapsed".to_owned(),
+            Self::Begun => "Lently; fwd=uri-miss".to_owned(),
+        };
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Lently"))
+    }
+
+    pub fn insert(self, headers: &mut HeaderMap, ttl: Duration) {
+        headers.insert(CACHE_STATUS, self.header(ttl));
+    }
+}
+
+/// Bytes of JSON with how they came.
+pub(super) struct CachedJson {
+    pub body: Bytes,
+    pub status: CacheStatus,
+    pub age: Duration,
+    pub ttl: Duration,
+    pub etag: String,
+}
+
+impl CachedJson {
+    /// An analysis; `forced` where the client asked for a new one.
+    pub fn of_analysis(answer: AnalysisAnswer, forced: bool) -> Self {
+        let stored = answer.stored;
+        let status = match answer.source {
+            AnswerSource::Memory => CacheStatus::Hit { tier: "memory" },
+            AnswerSource::Redis => CacheStatus::Hit { tier: "redis" },
+            AnswerSource::Disk => CacheStatus::Hit { tier: "disk" },
+            AnswerSource::Store => CacheStatus::Hit { tier: "store" },
+            AnswerSource::Fetched if forced => CacheStatus::Forced { stored },
+            AnswerSource::Fetched => CacheStatus::Fetched { stored },
+            AnswerSource::Collapsed => CacheStatus::Collapsed,
+        };
+        Self { body: answer.body, status, age: answer.age, ttl: answer.ttl, etag: answer.etag }
+    }
+
+    /// Something of YouTube's.
+    pub fn of_cached<T>(cached: Cached<T>) -> Self {
+        let status = match cached.outcome {
+            Outcome::Hit => CacheStatus::Hit { tier: cached.tier.name() },
+            Outcome::Fetched { stored } => CacheStatus::Fetched { stored },
+            _ => CacheStatus::Collapsed,
+        };
+        Self { body: cached.body, status, age: cached.age, ttl: cached.ttl, etag: cached.etag }
+    }
+
+    /// The answer to a POST, which has no precondition.
+    pub fn respond(self) -> Response {
+        let body = splice(&self.body, self.status.is_hit());
+        let mut response = Body::from(body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.insert_headers(headers);
+        response
+    }
+
+    /// The answer to a GET: 304 where the client has it already.
+    pub fn respond_to(self, request: &HeaderMap) -> Response {
+        if !matches_any(request, &self.etag) {
+            return self.respond();
+        }
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        self.insert_headers(response.headers_mut());
+        response
+    }
+
+    fn insert_headers(&self, headers: &mut HeaderMap) {
+        self.status.insert(headers, self.ttl);
+        headers.insert(header::AGE, HeaderValue::from(self.age.as_secs()));
+        // A browser may keep it and must ask each time: that costs it a 304, and us nothing.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        // Weak, because the member in front and the compression change the bytes and not the meaning.
+        if let Ok(etag) = HeaderValue::try_from(format!("W/\"{}\"", self.etag)) {
+            headers.insert(header::ETAG, etag);
+        }
+    }
+}
+
+/// `{"cached":true,` in front of a stored object.
+fn splice(body: &Bytes, cached: bool) -> Bytes {
+    let Some(rest) = body.strip_prefix(b"{") else { return body.clone() };
+    let member: &[u8] = if cached { br#"{"cached":true"# } else { br#"{"cached":false"# };
+    let mut spliced = BytesMut::with_capacity(member.len() + 1 + rest.len());
+    spliced.extend_from_slice(member);
+    if !rest.starts_with(b"}") {
+        spliced.extend_from_slice(b",");
+    }
+    spliced.extend_from_slice(rest);
+    spliced.freeze()
+}
+
+/// `If-None-Match` by the weak comparison of RFC 9110 (13.1.2).
+fn matches_any(request: &HeaderMap, etag: &str) -> bool {
+    let values = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| {
+        let one = one.trim();
+        one == "*" || one.trim_start_matches("W/").trim_matches('"') == etag
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_member_is_spliced_in_front_and_stays_json() {
+        for (body, expected) in
+            [(r#"{"a":1}"#, r#"{"cached":true,"a":1}"#), ("{}", r#"{"cached":true}"#), ("[1]", "[1]")]
+        {
+            assert_eq!(splice(&Bytes::from(body), true), expected);
+        }
+        assert_eq!(splice(&Bytes::from_static(b"{\"a\":1}"), false), r#"{"cached":false,"a":1}"#);
+    }
+
+    #[test]
+    fn the_words_of_rfc_9211_are_used() {
+        let told =
+            |status: CacheStatus| status.header(Duration::from_secs(376)).to_str().expect("text").to_owned();
+        assert_eq!(told(CacheStatus::Hit { tier: "redis" }), "Lently; hit; ttl=376; detail=redis");
+        assert_eq!(told(CacheStatus::Fetched { stored: true }), "Lently; fwd=uri-miss; stored");
+        assert_eq!(told(CacheStatus::Fetched { stored: false }), "Lently; fwd=uri-miss");
+        assert_eq!(told(CacheStatus::Forced { stored: true }), "Lently; fwd=request; stored");
+        assert_eq!(told(CacheStatus::Collapsed), "Lently; fwd=uri-miss; collapsed");
+    }
+}

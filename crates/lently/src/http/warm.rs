@@ -1,0 +1,135 @@
+//! Filling the cache ahead of being asked: entries as they are given, or videos to fetch.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use bytes::Bytes;
+use lently_cache::{MAX_KEY_BYTES, WarmEntry};
+use lently_service::{CommentsRequest, EntryKind, UserPlan};
+use lently_upstream::{CommentOrder, VideoId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    analysis::{default_max_comments, default_order},
+    error::Problem,
+    extract::JsonBody,
+    routes::HttpState,
+};
+
+/// The most entries in one request.
+const ENTRIES_MAX: usize = 1_000;
+/// The most videos in one request: as many as one call for metadata takes.
+const VIDEOS_MAX: usize = 50;
+
+/// What to store and what to fetch.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WarmBody {
+    #[serde(default)]
+    entries: Vec<EntryBody>,
+    #[serde(default)]
+    videos: Vec<VideoId>,
+    #[serde(default = "default_max_comments")]
+    max_comments: u32,
+    #[serde(default = "default_order")]
+    order: CommentOrder,
+}
+
+/// One entry; `ttl` in seconds, the kind's own where it is left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryBody {
+    key: String,
+    value: Box<RawValue>,
+    ttl: Option<f64>,
+}
+
+/// What came of it.
+#[derive(Serialize)]
+pub(super) struct Warmed {
+    success: bool,
+    stored: u64,
+    failed: u64,
+    videos: Vec<VideoWarmed>,
+}
+
+#[derive(Serialize)]
+struct VideoWarmed {
+    video_id: VideoId,
+    ok: bool,
+    /// What it cost now; nothing where it was there.
+    quota_units: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+}
+
+/// Stores entries and fetches videos. Entries are checked all before the first is stored.
+pub(super) async fn warm(
+    State(state): State<HttpState>,
+    JsonBody(body): JsonBody<WarmBody>,
+) -> Result<Json<Warmed>, Problem> {
+    if body.entries.len() > ENTRIES_MAX || body.videos.len() > VIDEOS_MAX {
+        let detail = format!("at most {ENTRIES_MAX} entries and {VIDEOS_MAX} videos in one request");
+        return Err(Problem::invalid("entries", detail));
+    }
+    if body.entries.is_empty() && body.videos.is_empty() {
+        return Err(Problem::invalid("entries", "give `entries`, `videos` or both"));
+    }
+    let entries: Vec<WarmEntry> =
+        body.entries.into_iter().map(|entry| entry.check(&state)).collect::<Result<_, _>>()?;
+    let report = state.app.cache.warm(entries).await;
+    let mut videos = Vec::with_capacity(body.videos.len());
+    for video_id in body.videos {
+        let request = CommentsRequest {
+            video_id,
+            max_comments: body.max_comments,
+            order: body.order,
+            include_replies: false,
+        };
+        videos.push(fetch(&state, request).await);
+    }
+    let success = report.failed == 0 && videos.iter().all(|video| video.ok);
+    Ok(Json(Warmed { success, stored: report.stored, failed: report.failed, videos }))
+}
+
+impl EntryBody {
+    fn check(self, state: &HttpState) -> Result<WarmEntry, Problem> {
+        let Some(kind) = EntryKind::of_key(&self.key).filter(|_| self.key.len() <= MAX_KEY_BYTES) else {
+            let names: Vec<_> = EntryKind::ALL.iter().map(|kind| format!("`{}:`", kind.name())).collect();
+            let detail = format!(
+                "a key begins with one of {} and has at most {MAX_KEY_BYTES} bytes",
+                names.join(", ")
+            );
+            return Err(Problem::invalid("key", detail));
+        };
+        let mut policy = state.app.config.ttl.policy(kind);
+        if let Some(ttl) = self.ttl {
+            let ttl = Duration::try_from_secs_f64(ttl)
+                .ok()
+                .filter(|ttl| !ttl.is_zero() && *ttl <= policy.retention);
+            policy.fresh = ttl.ok_or_else(|| {
+                let most = policy.retention.as_secs();
+                Problem::invalid(
+                    "ttl",
+                    format!("`ttl` of `{}` is more than 0 and at most {most} seconds", self.key),
+                )
+            })?;
+        }
+        let value = Bytes::from(Box::<str>::from(self.value).into_string());
+        Ok(WarmEntry { key: self.key, policy, value })
+    }
+}
+
+async fn fetch(state: &HttpState, request: CommentsRequest) -> VideoWarmed {
+    let youtube = state.app.lently.youtube();
+    // An operator's warming is bounded by the request itself, not by a user's plan.
+    let (video, comments) = tokio::join!(
+        youtube.get_video_metadata_cached(&request.video_id),
+        youtube.fetch_comments_cached(&request, UserPlan::Unlimited),
+    );
+    let spent = video.as_ref().map_or(0, |video| video.spent().quota_units)
+        + comments.as_ref().map_or(0, |comments| comments.spent().quota_units);
+    let error = video.err().or(comments.err()).map(|error| Problem::from(error).brief());
+    VideoWarmed { video_id: request.video_id, ok: error.is_none(), quota_units: spent, error }
+}

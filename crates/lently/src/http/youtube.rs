@@ -1,0 +1,71 @@
+//! YouTube's data over HTTP, out of the cache where it has it. The bodies are the service's, unparsed.
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use lently_service::CommentsRequest;
+use lently_upstream::{CommentOrder, VideoId};
+use serde::Deserialize;
+
+use super::{
+    analysis::{default_max_comments, default_order},
+    auth::CurrentUser,
+    cached::CachedJson,
+    error::Problem,
+    extract::{Id, Params},
+    routes::HttpState,
+};
+
+/// A video's metadata.
+pub(super) async fn video(
+    State(state): State<HttpState>,
+    Id(video_id): Id<VideoId>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let video = state.app.lently.youtube().get_video_metadata_cached(&video_id).await?;
+    Ok(CachedJson::of_cached(video).respond_to(&headers))
+}
+
+/// The query for comments.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommentsQuery {
+    #[serde(default = "default_max_comments")]
+    max_comments: u32,
+    #[serde(default = "default_order")]
+    order: CommentOrder,
+    #[serde(default)]
+    include_replies: bool,
+}
+
+/// A video's comments.
+pub(super) async fn comments(
+    State(state): State<HttpState>,
+    CurrentUser(user): CurrentUser,
+    Id(video_id): Id<VideoId>,
+    Params(query): Params<CommentsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let lently = &state.app.lently;
+    let CommentsQuery { max_comments, order, include_replies } = query;
+    let request = CommentsRequest { video_id, max_comments, order, include_replies };
+    let comments = lently.youtube().fetch_comments_cached(&request, state.plan_of(&user).await?).await?;
+    Ok(CachedJson::of_cached(comments).respond_to(&headers))
+}
+
+/// The query for a transcript.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TranscriptQuery {
+    lang: Option<String>,
+}
+
+/// A video's transcript.
+pub(super) async fn transcript(
+    State(state): State<HttpState>,
+    Id(video_id): Id<VideoId>,
+    Params(query): Params<TranscriptQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let youtube = state.app.lently.youtube();
+    let transcript = youtube.get_transcript_cached(&video_id, query.lang.as_deref()).await?;
+    Ok(CachedJson::of_cached(transcript).respond_to(&headers))
+}
