@@ -25,7 +25,6 @@ impl Env {
     /// Takes the process' variables, and below them those of `.env` in the working directory, where there is one.
     /// The process' own environment is not changed.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn process() -> Self {
         let mut env = Self::from_dotenv(Path::new(".env"));
         for (name, value) in std::env::vars_os() {

@@ -1,7 +1,178 @@
+//! The configuration: defaults, refusals that name the variable, and documents that list every one.
+
 use super::*;
 
+fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let home = [("HOME", "/somewhere")];
+    Config::from_env(&Env::from_pairs(home.iter().chain(pairs).copied()))
+}
+
 #[test]
-fn nothing_set_is_usable() {
-    let config = Config::from_env(&Env::from_pairs([("HOME", "/somewhere")])).expect("a configuration");
-    assert!(config.listen.ip().is_loopback());
+fn nothing_set_at_all_is_usable() {
+    let config = config(&[]).expect("a configuration");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.data_dir, PathBuf::from("/somewhere/.local/share/lently"));
+    assert!(matches!(config.cache.remote, RemoteConfig::Disk { ref path, .. }
+        if path == &PathBuf::from("/somewhere/.cache/lently/cache.db")));
+    assert_eq!(config.database_url.expose_secret(), "sqlite:/somewhere/.local/share/lently/lently.db");
+    assert!(config.gemini.is_none() && config.admin_key.is_none() && config.youtube.api_key.is_none());
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn a_directory_of_xdg_is_used_and_a_relative_one_is_not() {
+    let found =
+        config(&[("XDG_DATA_HOME", "/data"), ("XDG_CACHE_HOME", "relative")]).expect("a configuration");
+    assert_eq!(found.data_dir, PathBuf::from("/data/lently"));
+    assert_eq!(found.cache_dir, PathBuf::from("/somewhere/.cache/lently"));
+    let error = Config::from_env(&Env::from_pairs([("PATH", "/bin")])).expect_err("no home");
+    assert_eq!(error.variable, "LENTLY_DATA_DIR");
+}
+
+#[test]
+fn redis_is_read_from_its_parts_or_from_one_url() {
+    let parts = [("REDIS_HOST", "cache"), ("REDIS_PASSWORD", "hunter2"), ("REDIS_CA_FILE", "/ca.pem")];
+    let RemoteConfig::Redis(redis) = config(&parts).expect("a configuration").cache.remote else {
+        panic!("not Redis");
+    };
+    assert_eq!((redis.address().as_str(), redis.max_connections), ("cache:6379", 2));
+    assert_eq!(redis.tls.expect("TLS").ca_file, Some(PathBuf::from("/ca.pem")));
+
+    let url = [("REDIS_URL", "rediss://u:p@cache:1234/3"), ("REDIS_COMMAND_TIMEOUT_MS", "100")];
+    let RemoteConfig::Redis(redis) = config(&url).expect("a configuration").cache.remote else {
+        panic!("not Redis");
+    };
+    assert_eq!((redis.address().as_str(), redis.db, redis.tls.is_some()), ("cache:1234", 3, true));
+    assert_eq!(redis.command_timeout, Duration::from_millis(100));
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_variable_and_what_it_may_be() {
+    let rows = [
+        ("REDIS_PORT", "70000", "1 to 65535"),
+        ("REDIS_MAX_CONNECTIONS", "21", "1 to 20"),
+        ("REDIS_TLS", "maybe", "`true` or `false`"),
+        ("REDIS_DB", "-1", "0 to 255"),
+        ("LENTLY_LISTEN", "localhost", "127.0.0.1:8000"),
+        ("LENTLY_TTL_COMMENTS_SECONDS", "0", "0.001 to 2419200"),
+        ("LENTLY_TTL_COMMENTS_SECONDS", "NaN", "0.001 to 2419200"),
+        ("LENTLY_TTL_QUOTA_SECONDS", "86401", "0.001 to 86400"),
+        ("LENTLY_CACHE_TIER", "floppy", "`disk`"),
+        ("LENTLY_KEY_PREFIX", "a b", "without spaces"),
+        ("LENTLY_MEMORY_BYTES", "64MB", "whole number"),
+        ("LENTLY_MAX_RUNNING", "0", "1 to 256"),
+        ("LENTLY_DEFAULT_PLAN", "gold", "`business`"),
+        ("LENTLY_HTTP_WAIT_SECONDS", "121", "0 to 120"),
+        ("LENTLY_LOG", "a=b=c", "level"),
+        ("LENTLY_LOG_FORMAT", "xml", "`json`"),
+        ("YOUTUBE_BASE_URL", "youtube.example.com", "https://"),
+        ("GEMINI_BASE_URL", "https://x.example/?key=1", "https://"),
+        ("GEMINI_MODEL", "../x", "gemini"),
+        ("DATABASE_URL", "postgres://u:hunter2@db/lently", "sqlite:"),
+    ];
+    for (name, value, remedy) in rows {
+        let error = config(&[("REDIS_HOST", "cache"), (name, value)]).expect_err(name);
+        assert_eq!(error.variable, name);
+        let told = error.to_string();
+        assert!(told.starts_with(name) && told.contains(remedy) && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for pairs in [
+        &[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")][..],
+        &[("REDIS_HOST", "b"), ("REDIS_CA_FILE", "/ca.pem"), ("REDIS_TLS", "false")],
+        &[("LENTLY_CACHE_TIER", "redis")],
+        &[("ADMIN_API_KEY", "a long enough key"), ("ADMIN_API_KEY_FILE", "/key")],
+    ] {
+        assert!(config(pairs).is_err(), "{pairs:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_never_in_what_is_told() {
+    let secret = "hunter2-hunter2";
+    for name in ["ADMIN_API_KEY", "REDIS_URL", "DATABASE_URL"] {
+        let told = config(&[(name, secret)]).expect_err(name).to_string();
+        assert!(told.starts_with(name) && !told.contains("hunter2"), "{told}");
+    }
+    let config = config(&[("ADMIN_API_KEY", "hunter2-hunter2-hunter2"), ("YOUTUBE_API_KEY", "hunter2")]);
+    assert!(!format!("{:?}", config.expect("a configuration")).contains("hunter2"));
+}
+
+#[test]
+fn a_secret_is_read_from_the_file_that_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("key");
+    let read = |text: &str| {
+        std::fs::write(&file, text).expect("a writable file");
+        config(&[("YOUTUBE_API_KEY_FILE", file.to_str().expect("a path in UTF-8"))])
+    };
+    let found = read("from-a-file\n").expect("a configuration").youtube.api_key.expect("a key");
+    assert_eq!(found.expose_secret(), "from-a-file");
+    assert_eq!(read("\n").expect_err("an empty file").variable, "YOUTUBE_API_KEY_FILE");
+    assert_eq!(read("two\nlines").expect_err("two lines").variable, "YOUTUBE_API_KEY");
+    std::fs::remove_file(&file).expect("a removable file");
+    let gone = config(&[("YOUTUBE_API_KEY_FILE", file.to_str().expect("a path in UTF-8"))]);
+    assert!(gone.expect_err("no file").to_string().contains("names `"));
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set_but_for_the_prefix() {
+    let found = config(&[("REDIS_HOST", ""), ("REDIS_PASSWORD", " "), ("LENTLY_KEY_PREFIX", "")]);
+    let found = found.expect("a configuration");
+    assert!(matches!(found.cache.remote, RemoteConfig::Disk { .. }));
+    assert_eq!(found.cache.key_prefix, "");
+}
+
+#[test]
+fn an_unknown_variable_of_ours_is_warned_about() {
+    let pairs = [("LENTLY_TTL_COMENTS_SECONDS", "1"), ("LENTLY_REAL_DATA", "/x"), ("OTHER", "x")];
+    let warnings = config(&pairs).expect("a configuration").warnings;
+    assert_eq!(warnings, ["LENTLY_TTL_COMENTS_SECONDS is set and means nothing to Lently"]);
+}
+
+/// The defaults in the table of variables are what the code does: setting each to it changes nothing.
+#[test]
+fn every_stated_default_is_the_default() {
+    let stated = VARIABLES.iter().filter(|one| one.default != "none" && !one.default.starts_with('$'));
+    let pairs: Vec<_> = stated.map(|one| (one.name, one.default)).collect();
+    assert_eq!(
+        format!("{:?}", config(&pairs).expect("a configuration")),
+        format!("{:?}", config(&[]).expect("a configuration"))
+    );
+}
+
+#[test]
+fn every_variable_that_is_read_is_in_the_table() {
+    let source = concat!(include_str!("../config.rs"), include_str!("../../../lently-service/src/keys.rs"));
+    let words = source.split('"').filter(|word| word.len() > 5);
+    let variable =
+        |word: &&str| word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    for word in words.filter(variable).filter(|word| !word.starts_with("XDG_")) {
+        assert!(VARIABLES.iter().any(|one| one.name == word), "{word} is read and not listed");
+    }
+}
+
+#[test]
+fn the_documents_list_every_variable_with_its_default_and_no_other() {
+    let reference = include_str!("../../../../docs/configuration.md");
+    let example = include_str!("../../../../.env.example");
+    for Variable { name, default, secret } in VARIABLES {
+        let cell = if *default == "none" { "none".to_owned() } else { format!("`{default}`") };
+        let row = format!("| `{name}` | {cell} | ");
+        let line = reference.lines().find(|line| line.starts_with(&row));
+        assert_eq!(
+            line.map(|line| line.contains("**secret**")),
+            Some(*secret),
+            "docs/configuration.md: {row}"
+        );
+        let value = if *default == "none" || default.starts_with('$') { "" } else { default };
+        let line = format!("# {name}={value}");
+        assert!(example.lines().any(|one| one == line), ".env.example: {line}");
+    }
+    let listed = |text: &str, before: &str| text.lines().filter(|line| line.starts_with(before)).count();
+    let rows = ["| `YOUTUBE", "| `GEMINI", "| `ADMIN", "| `REDIS", "| `LENTLY", "| `DATABASE"];
+    assert_eq!(rows.iter().map(|row| listed(reference, row)).sum::<usize>(), VARIABLES.len());
 }
