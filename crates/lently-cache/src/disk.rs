@@ -21,6 +21,8 @@ use crate::{clock::Clock, entry::PatternReport, envelope, error::CacheError, pat
 
 /// How long a call waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often switching to write-ahead logging is tried against others who open the same new file.
+const WAL_ATTEMPTS: u32 = 50;
 /// The size is looked at once in so many writes.
 const TRIM_EVERY: u64 = 64;
 /// The version of the table; a file with another is set aside.
@@ -42,19 +44,18 @@ struct Inner {
 impl Disk {
     /// Opens the file, or makes it and its folder.
     pub(crate) async fn open(path: PathBuf, max_bytes: u64, clock: Clock) -> Result<Self, CacheError> {
-        let opened = tokio::task::spawn_blocking(move || {
-            let connection = open_or_begin_anew(&path, clock.now())?;
-            Ok(Self(Arc::new(Inner {
-                path,
-                connection: Mutex::new(connection),
-                max_bytes,
-                writes: AtomicU64::new(0),
-                errors: AtomicU64::new(0),
-                last_error: Mutex::new(None),
-                clock,
-            })))
-        });
-        opened.await.map_err(|error| CacheError::Remote(error.to_string()))?
+        let (file, now) = (path.clone(), clock.now());
+        let opened = tokio::task::spawn_blocking(move || open_or_begin_anew(&file, now));
+        let connection = opened.await.map_err(|error| CacheError::Remote(error.to_string()))??;
+        Ok(Self(Arc::new(Inner {
+            path,
+            connection: Mutex::new(connection),
+            max_bytes,
+            writes: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+            clock,
+        })))
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
@@ -162,7 +163,11 @@ impl Disk {
         let done = tokio::task::spawn_blocking(move || {
             let now = this.clock.now().as_millisecond();
             let mut connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut connection, now)
+            let done = work(&mut connection, now);
+            if done.as_ref().is_err_and(is_damage) {
+                this.heal(&mut connection);
+            }
+            done
         });
         let failed = match done.await {
             Ok(Ok(value)) => return Ok(value),
@@ -177,16 +182,37 @@ impl Disk {
     }
 }
 
+impl Inner {
+    /// Begins a new file in the place of one that turned out to be damaged while it was in use.
+    fn heal(&self, connection: &mut Connection) {
+        let healed = match open(&self.path) {
+            // Another process has begun a new one already.
+            Ok(fresh) if is_sound(&fresh) => Ok(fresh),
+            Ok(_) => set_aside(&self.path, self.clock.now(), "it is damaged"),
+            Err(error) => set_aside(&self.path, self.clock.now(), &error.to_string()),
+        };
+        match healed {
+            Ok(fresh) => *connection = fresh,
+            Err(error) => tracing::warn!(%error, "no new file for the disk cache could be begun"),
+        }
+    }
+}
+
 fn open_or_begin_anew(path: &Path, now: Timestamp) -> Result<Connection, CacheError> {
     let unusable = |reason: String| CacheError::Disk { path: path.to_owned(), reason };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
     }
-    let reason = match open(path) {
-        Ok(connection) => return Ok(connection),
-        Err(error) if is_damage(&error) => error.to_string(),
-        Err(error) => return Err(unusable(error.to_string())),
-    };
+    match open(path) {
+        Ok(connection) => Ok(connection),
+        Err(error) if is_damage(&error) => set_aside(path, now, &error.to_string()),
+        Err(error) => Err(unusable(error.to_string())),
+    }
+}
+
+/// Keeps the damaged file under another name, for whoever wants to look, and opens a new one.
+fn set_aside(path: &Path, now: Timestamp, reason: &str) -> Result<Connection, CacheError> {
+    let unusable = |reason: String| CacheError::Disk { path: path.to_owned(), reason };
     let aside = path.with_extension(format!("damaged-{}", now.as_millisecond()));
     tracing::warn!(file = %path.display(), aside = %aside.display(), %reason,
         "the disk cache's file cannot be read; it is set aside and a new one begun");
@@ -203,7 +229,7 @@ fn open_or_begin_anew(path: &Path, now: Timestamp) -> Result<Connection, CacheEr
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    set_write_ahead_logging(&connection)?;
     // A crash of the machine may lose the last writes, never damage the file: right for a cache.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
@@ -223,6 +249,37 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Reads a page or two, so that a damaged file is noticed now.
     connection.query_row("SELECT count(*) FROM (SELECT key FROM entries LIMIT 1)", [], |_| Ok(()))?;
     Ok(connection)
+}
+
+/// Changing the mode needs the file for a moment alone, and SQLite does not wait for that; the mode stays with the
+/// file, so whoever lost against another process that opens it finds it changed.
+fn set_write_ahead_logging(connection: &Connection) -> rusqlite::Result<()> {
+    let mut attempts = 0;
+    loop {
+        let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?;
+        if mode == "wal" {
+            return Ok(());
+        }
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if is_busy(&error) && attempts < WAL_ATTEMPTS => attempts += 1,
+            done => return done,
+        }
+        // Waits, within the busy timeout, until nobody writes.
+        match connection.execute_batch("BEGIN IMMEDIATE; COMMIT") {
+            Err(error) if !is_busy(&error) => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+fn is_sound(connection: &Connection) -> bool {
+    connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+        .is_ok_and(|verdict| verdict == "ok")
 }
 
 fn damage() -> rusqlite::Error {

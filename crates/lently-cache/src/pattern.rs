@@ -186,7 +186,8 @@ fn match_class(pattern: &[u8], mut p: usize, byte: u8) -> (bool, usize) {
             p += 1;
         }
     }
-    (hit != negated, p + 1)
+    // A range may have eaten the closing bracket, as in `[a-]`; then the pattern ends here.
+    (hit != negated, (p + 1).min(pattern.len()))
 }
 
 #[cfg(test)]

@@ -239,7 +239,7 @@ impl RedisClient {
             return Err(CacheError::Resting { reason });
         };
         if !inner.breaker.permits(Instant::now()) {
-            return Err(CacheError::Resting { reason: "Redis answered only errors".to_owned() });
+            return Err(CacheError::Resting { reason: "Redis failed call after call".to_owned() });
         }
         match timeout(inner.command_timeout, command.query_async(&mut connection)).await {
             Ok(Ok(value)) => {
@@ -253,12 +253,14 @@ impl RedisClient {
                 let told = format!("no answer within {:?}", inner.command_timeout);
                 inner.swallowed.fetch_add(1, Ordering::Relaxed);
                 inner.link.suspect(told.clone());
+                self.count_towards_the_breaker(&told);
                 Err(CacheError::Remote(told))
             }
         }
     }
 
-    /// Sorts an error: a broken wire suspends the link at once, an error from the server counts towards the breaker.
+    /// Sorts an error: a broken wire suspends the link at once, an error from the server counts towards the breaker (as
+    /// does no answer in time).
     fn failed(&self, error: &RedisError) -> CacheError {
         let inner = &*self.0;
         let told = error.to_string();
@@ -267,11 +269,15 @@ impl RedisClient {
             inner.link.suspect(told.clone());
         } else {
             inner.link.note_error(told.clone());
-            if inner.breaker.failed(Instant::now()) {
-                tracing::warn!(error = %told, "Redis answers errors; going on without it for a while");
-            }
+            self.count_towards_the_breaker(&told);
         }
         CacheError::Remote(told)
+    }
+
+    fn count_towards_the_breaker(&self, told: &str) {
+        if self.0.breaker.failed(Instant::now()) {
+            tracing::warn!(error = %told, "Redis fails call after call; going on without it for a while");
+        }
     }
 }
 

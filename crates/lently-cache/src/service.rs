@@ -31,7 +31,8 @@ use crate::{
 };
 
 /// How long a memory copy is believed without asking the remote tier, which others may have changed: the bound on
-/// seeing what another process deleted. While the remote tier cannot be asked, a fresh memory copy is served.
+/// seeing what another process deleted. While the remote tier cannot be asked, a fresh memory copy is served. A value
+/// that the remote tier did not take (it was down, or full) is believed as long as it is fresh.
 pub const MEMORY_TRUST: Duration = Duration::from_secs(2);
 /// The longest key taken.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -331,7 +332,9 @@ impl Inner {
             }
         };
         self.raise_generation(key);
-        let trust = self.remote.tier().map(|_| MEMORY_TRUST);
+        // Asking a remote tier that never got the value would only lose it, and paying for it again is worse than
+        // that another node's delete does not reach this copy.
+        let trust = remote.then_some(MEMORY_TRUST);
         let memory = self.memory.insert(key, entry, now, trust);
         if memory || remote {
             self.counters.set(policy.kind);

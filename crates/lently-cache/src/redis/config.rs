@@ -104,7 +104,7 @@ impl RedisConfig {
                 self.max_connections
             )));
         }
-        let mut settings = RedisConnectionInfo::default().set_db(i64::from(self.db));
+        let mut settings = RedisConnectionInfo::default().set_db(i64::from(self.db)).set_skip_set_lib_name();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
         }

@@ -1,0 +1,141 @@
+//! Redis as a tier: what lies there, who shares it, and what a second node sees.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lently_cache::{CacheConfig, Clock, LinkState, MEMORY_TRUST, Pattern, RedisClient, RedisConfig, Tier};
+use lently_testing::{RedisServer, wait_until};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::support::{
+    BOUND, THING, config, is_missing, look, manual_clock, on_redis, open_with, put, redis, redis_config,
+};
+
+#[tokio::test]
+async fn flush_and_patterns_leave_foreign_keys_alone() {
+    let server = RedisServer::start().await;
+    let bench = on_redis(&server).await;
+    for key in ["foreign", "lently-testx", "lently:thing:1", "other:1", "thing:1"] {
+        server.put(key, b"1", 600);
+    }
+    put(&bench.cache, "thing:1", "1").await;
+    put(&bench.cache, "thing:2", "1").await;
+    assert_eq!(
+        bench.cache.delete_pattern(&Pattern::parse("*:2").expect("a pattern")).await.expect("a delete"),
+        1
+    );
+    assert_eq!(bench.cache.flush_all().await.expect("a flush"), 1);
+    assert_eq!(server.cli(&["DBSIZE"]), "5");
+}
+
+#[tokio::test]
+async fn a_prefix_with_glob_characters_means_itself() {
+    let server = RedisServer::start().await;
+    let odd = CacheConfig { prefix: "a*[b]?:".to_owned(), ..config(redis(&server), manual_clock()) };
+    let bench = open_with(odd).await;
+    for key in ["axb1:thing:1", "a*b?:thing:1"] {
+        server.put(key, b"1", 600);
+    }
+    put(&bench.cache, "thing:1", "1").await;
+    assert_eq!(server.cli(&["EXISTS", "a*[b]?:thing:1"]), "1");
+    assert_eq!(bench.cache.flush_all().await.expect("a flush"), 1);
+    assert_eq!(server.cli(&["DBSIZE"]), "2");
+}
+
+#[tokio::test]
+async fn with_an_empty_prefix_only_keys_of_our_kinds_are_reached() {
+    let server = RedisServer::start().await;
+    let shared = CacheConfig { prefix: String::new(), ..config(redis(&server), manual_clock()) };
+    let bench = open_with(shared).await;
+    for key in ["session:1", "things", "thin:1"] {
+        server.put(key, b"1", 600);
+    }
+    put(&bench.cache, "thing:1", "1").await;
+    assert_eq!(server.cli(&["EXISTS", "thing:1"]), "1");
+    assert_eq!(bench.cache.flush_all().await.expect("a flush"), 1);
+    assert_eq!(server.cli(&["DBSIZE"]), "3");
+}
+
+#[tokio::test]
+async fn many_keys_are_deleted_in_batches_without_keys_or_flushdb() {
+    let server = RedisServer::start().await;
+    let bench = on_redis(&server).await;
+    server.cli(&[
+        "EVAL",
+        "for n = 1, 5000 do redis.call('SET', 'lently-test:thing:' .. n, '1', 'EX', 600) end",
+        "0",
+    ]);
+    assert_eq!(bench.cache.flush_all().await.expect("a flush"), 5000);
+    assert_eq!(server.cli(&["DBSIZE"]), "0");
+    let commands = server.cli(&["INFO", "commandstats"]);
+    assert!(!commands.contains("cmdstat_keys") && !commands.contains("cmdstat_flush"), "{commands}");
+}
+
+/// Until nodes tell one another, the bound is the trust in a memory copy.
+#[tokio::test]
+async fn what_another_node_changes_is_seen_within_the_trust_of_a_memory_copy() {
+    let server = RedisServer::start().await;
+    let (here, there) = (on_redis(&server).await, on_redis(&server).await);
+    put(&here.cache, "thing:1", "1").await;
+    assert_eq!(look(&there.cache, "thing:1").await, Some((Bytes::from_static(b"1"), Tier::Redis)));
+    assert_eq!(look(&there.cache, "thing:1").await.expect("a hit").1, Tier::Memory);
+    put(&there.cache, "thing:1", "2").await;
+    here.clock.advance(MEMORY_TRUST);
+    assert_eq!(look(&here.cache, "thing:1").await.expect("a hit").0, "2");
+    here.cache.delete("thing:1").await.expect("a delete");
+    there.clock.advance(MEMORY_TRUST);
+    assert!(is_missing(&there.cache.get(THING, "thing:1").await));
+}
+
+#[tokio::test]
+async fn the_client_alone_does_what_it_says_and_holds_no_more_connections_than_allowed() {
+    let server = RedisServer::start().await;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let many = RedisConfig { max_connections: 5, ..redis_config(&server) };
+    let client = RedisClient::connect(many, "p:", ["thing".to_owned()], Clock::system(), &tasks, &stop)
+        .await
+        .expect("a client");
+    wait_until("it is connected", BOUND, async || client.ping().await.is_ok()).await;
+    let callers = (0..200).map(|n| {
+        let client = client.clone();
+        async move {
+            let key = format!("k{n}");
+            client.set(&key, b"v", Duration::from_secs(60)).await.expect("a set");
+            client.get(&key).await.expect("an answer")
+        }
+    });
+    assert!(futures::future::join_all(callers).await.iter().all(|value| value.as_deref() == Some(b"v")));
+    let connected = server.cli(&["CLIENT", "LIST"]).lines().count() - 1;
+    assert_eq!(connected, 5);
+    assert!(client.exists("k1").await.expect("an answer"));
+    assert!(client.ttl("k1").await.expect("an answer").expect("a ttl") > Duration::from_secs(50));
+    assert_eq!(client.delete("k1").await.expect("an answer"), 1);
+    assert_eq!(client.ttl("k1").await.expect("an answer"), None);
+    assert_eq!(
+        client.delete_pattern(&Pattern::parse("k1?").expect("a pattern")).await.expect("an answer"),
+        10
+    );
+    assert_eq!(client.flush_all().await.expect("an answer"), 189);
+    assert!(client.info("memory").await.expect("an answer").contains("used_memory"));
+    assert_eq!(client.config_get("maxmemory").await.expect("an answer").as_deref(), Some("0"));
+    client.disconnect();
+    tasks.close();
+    tokio::time::timeout(BOUND, tasks.wait()).await.expect("its task ends");
+    assert!(client.get("k2").await.is_err());
+    wait_until("its connections are closed", BOUND, async || {
+        server.cli(&["CLIENT", "LIST"]).lines().count() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn closing_ends_the_link_and_leaves_memory() {
+    let server = RedisServer::start().await;
+    let bench = on_redis(&server).await;
+    put(&bench.cache, "thing:1", "1").await;
+    bench.cache.close().await;
+    bench.tasks.close();
+    tokio::time::timeout(BOUND, bench.tasks.wait()).await.expect("every task ends");
+    assert_ne!(bench.cache.health().state, LinkState::Up);
+    assert!(look(&bench.cache, "thing:1").await.is_some());
+}

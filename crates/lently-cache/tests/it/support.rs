@@ -1,0 +1,137 @@
+//! What every test needs: a cache on a clock of its own, a policy, a fetch that counts.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lently_cache::{
+    CacheConfig, CacheService, Clock, Cost, FetchFailure, Fetched, Kind, Lookup, Policy, RedisConfig,
+    RemoteConfig, Tier,
+};
+use lently_testing::RedisServer;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Reached only by a broken program.
+pub const BOUND: Duration = Duration::from_secs(30);
+pub const THING: Kind = Kind { name: "thing", schema: 1 };
+pub const OTHER: Kind = Kind { name: "other", schema: 1 };
+pub const PREFIX: &str = "lently-test:";
+
+/// A cache with what it was opened with.
+pub struct Bench {
+    pub cache: CacheService,
+    pub clock: Clock,
+    pub tasks: TaskTracker,
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        kind: THING,
+        fresh: Duration::from_secs(60),
+        stale: Duration::from_secs(60),
+        retention: Duration::from_secs(3600),
+        fetch_timeout: Duration::from_secs(10),
+    }
+}
+
+pub fn config(remote: RemoteConfig, clock: Clock) -> CacheConfig {
+    CacheConfig {
+        kinds: &[THING, OTHER],
+        prefix: PREFIX.to_owned(),
+        memory_bytes: 16 << 20,
+        remote,
+        clock,
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        max_value_bytes: 1 << 20,
+    }
+}
+
+pub async fn open_with(config: CacheConfig) -> Bench {
+    let (clock, tasks) = (config.clock.clone(), config.tasks.clone());
+    Bench { cache: CacheService::open(config).await.expect("a cache"), clock, tasks }
+}
+
+pub async fn open(remote: RemoteConfig) -> Bench {
+    open_with(config(remote, manual_clock())).await
+}
+
+pub async fn in_memory() -> Bench {
+    open(RemoteConfig::None).await
+}
+
+pub async fn on_disk(path: &Path) -> Bench {
+    open(disk(path)).await
+}
+
+pub async fn on_redis(server: &RedisServer) -> Bench {
+    open(redis(server)).await
+}
+
+pub fn disk(path: &Path) -> RemoteConfig {
+    RemoteConfig::Disk { path: path.to_owned(), max_bytes: 64 << 20 }
+}
+
+pub fn redis(server: &RedisServer) -> RemoteConfig {
+    RemoteConfig::Redis(redis_config(server))
+}
+
+pub fn redis_config(server: &RedisServer) -> RedisConfig {
+    RedisConfig { port: server.port(), ..RedisConfig::default() }
+}
+
+/// Redis counts on its own clock; ours begins where that stands.
+pub fn manual_clock() -> Clock {
+    Clock::manual(Clock::system().now())
+}
+
+/// A clock at a fixed time, for what is compared byte by byte.
+pub fn fixed_clock() -> Clock {
+    Clock::manual("2026-11-24T12:00:00Z".parse::<Timestamp>().expect("a time"))
+}
+
+pub async fn put(cache: &CacheService, key: &str, value: &'static str) {
+    cache.set(key, &policy(), Bytes::from_static(value.as_bytes()), Cost::default()).await.expect("a set");
+}
+
+/// The value and where it lay.
+pub async fn look(cache: &CacheService, key: &str) -> Option<(Bytes, Tier)> {
+    cache.get(THING, key).await.entry().map(|entry| (entry.value, entry.tier))
+}
+
+pub fn is_missing(lookup: &Lookup) -> bool {
+    matches!(lookup, Lookup::Missing(_))
+}
+
+/// Counts how often it is called.
+#[derive(Clone, Default)]
+pub struct Upstream(Arc<AtomicU64>);
+
+impl Upstream {
+    pub fn calls(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// A fetch of `value`.
+    pub fn fetch(
+        &self,
+        value: &'static str,
+    ) -> impl FnOnce() -> std::future::Ready<Result<Fetched, FetchFailure>> + Send + 'static {
+        let calls = self.0.clone();
+        move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Ok(Fetched::new(value)))
+        }
+    }
+
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
