@@ -1,0 +1,94 @@
+//! What the answers tell about the cache, and what a client's own cache may do with them.
+
+use lently_testing::RedisServer;
+use serde_json::json;
+
+use crate::house::{House, Options, plain, send};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn youtubes_data_is_a_miss_first_and_a_hit_then() {
+    let house = House::open().await;
+    let video = format!("/api/youtube/videos/{}", plain());
+    for path in [video.clone(), format!("{video}/comments?max_comments=20&order=time")] {
+        let miss = house.get(&path).await.expect(200);
+        assert_eq!(miss.header("cache-status"), "Lently; fwd=uri-miss; stored");
+        assert_eq!((miss.header("age"), &miss.json()["cached"]), ("0", &json!(false)));
+        let hit = house.get(&path).await.expect(200);
+        let status = hit.header("cache-status");
+        assert!(status.starts_with("Lently; hit; ttl=") && status.ends_with("; detail=memory"), "{status}");
+        assert_eq!(hit.json()["cached"], true);
+        assert_eq!(hit.header("cache-control"), "private, no-cache");
+    }
+    assert_eq!(
+        house.get(&format!("{video}/comments?max_comments=20&order=time")).await.json()["comments"]
+            .as_array()
+            .map(Vec::len),
+        Some(20)
+    );
+    assert_eq!(house.counts().units, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_it_gets_304_and_no_body() {
+    let house = House::open().await;
+    let analysis = house.analyze(plain()).await.expect(200);
+    let id = analysis.json()["analysis_id"].as_str().expect("an id").to_owned();
+    for path in [format!("/api/analysis/{id}"), format!("/api/youtube/videos/{}", plain())] {
+        let full = house.get(&path).await.expect(200);
+        let etag = full.header("etag").to_owned();
+        assert!(etag.starts_with("W/\"") && etag.len() > 10, "{etag}");
+        for known in [etag.clone(), format!("\"x\", {etag}"), etag.replace("W/", ""), "*".to_owned()] {
+            let kept = send(house.request("GET", &path).header("If-None-Match", &known)).await.expect(304);
+            assert_eq!((kept.body.as_str(), kept.header("etag")), ("", etag.as_str()));
+            assert!(kept.header("cache-status").starts_with("Lently; hit"), "{kept:?}");
+        }
+        send(house.request("GET", &path).header("If-None-Match", "W/\"other\"")).await.expect(200);
+        let head = send(house.request("HEAD", &path)).await.expect(200);
+        assert_eq!((head.body.as_str(), head.header("etag")), ("", etag.as_str()));
+    }
+    assert_eq!(analysis.header("etag"), house.get(&format!("/api/analysis/{id}")).await.header("etag"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_are_compressed_for_those_who_ask() {
+    let house = House::open().await;
+    house.analyze(plain()).await.expect(200);
+    let raw = reqwest::Client::builder().no_gzip().build().expect("a client");
+    let url = format!("http://{}/api/youtube/videos/{}/comments", house.address, plain());
+    let plain_answer = send(raw.get(&url)).await.expect(200);
+    assert_eq!(plain_answer.header("content-encoding"), "");
+    let packed = raw.get(&url).header("Accept-Encoding", "gzip").send().await.expect("an answer");
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert!(packed.bytes().await.expect("a body").len() * 2 < plain_answer.body.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_on_the_same_redis_answers_from_it() {
+    let redis = RedisServer::start().await;
+    let first = House::with(Options::default().redis(&redis)).await;
+    first.until_health("ok").await;
+    first.analyze(plain()).await.expect(200);
+    let second = House::with(Options::default().redis(&redis)).await;
+    second.until_health("ok").await;
+    let hit = second.analyze(plain()).await.expect(200);
+    assert!(hit.header("cache-status").ends_with("; detail=redis"), "{hit:?}");
+    assert_eq!(second.counts().units, 0);
+    assert_eq!(second.get("/health").await.json()["features"]["redis_cache"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_kept_is_stated_on_every_route() {
+    let house = House::open().await;
+    for route in lently::http::route_table() {
+        let path = route.path.replace("{video_id}", plain()).replace("{analysis_id}", &"a".repeat(32));
+        let answer = house.admin(route.method, &path.replace("{user_id}", "local")).await;
+        let expected = if path.starts_with("/api/youtube/") && answer.status.is_success() {
+            "private, no-cache"
+        } else {
+            "no-store"
+        };
+        assert_eq!(answer.header("cache-control"), expected, "{} {}", route.method, route.path);
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert!(!answer.header("x-request-id").is_empty());
+    }
+}
