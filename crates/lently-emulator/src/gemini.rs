@@ -1,0 +1,118 @@
+//! Gemini's `generateContent` for the two requests that Lently makes. The verdicts are those of the local engine: it is
+//! the wire that is emulated, not the judgment.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State as Extract},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use lently_analysis::{LocalEngine, prompt};
+use serde_json::{Value, json};
+
+use crate::{
+    faults,
+    state::{FaultKind, Method, State},
+};
+
+/// About what a token is of English text; enough for a count that behaves like the real one.
+const BYTES_PER_TOKEN: usize = 4;
+
+pub(crate) async fn generate(
+    Extract(state): Extract<Arc<State>>,
+    Path(call): Path<String>,
+    headers: HeaderMap,
+    Json(request): Json<Value>,
+) -> Result<Response, Response> {
+    let Some(model) = call.strip_suffix(":generateContent") else {
+        return Err(refuse(StatusCode::NOT_FOUND, "NOT_FOUND", "only generateContent is emulated"));
+    };
+    state.charge(0, |counts| counts.gemini_calls += 1);
+    tokio::time::sleep(state.latency_of(Method::Gemini)).await;
+    let fault = state.fault_for(Method::Gemini);
+    if let Some(fault) = &fault
+        && let Some(response) = faults::gemini(fault).await
+    {
+        return Err(response);
+    }
+    let given = headers.get("x-goog-api-key").and_then(|value| value.to_str().ok());
+    if state.api_key.as_deref().is_some_and(|wanted| given != Some(wanted)) {
+        return Err(faults::key_invalid("generativelanguage.googleapis.com"));
+    }
+    let (system, user) = read(&request).ok_or_else(|| {
+        refuse(
+            StatusCode::BAD_REQUEST,
+            "INVALID_ARGUMENT",
+            "expected contents, application/json and responseJsonSchema",
+        )
+    })?;
+    let tokens_in = tokens(&system) + tokens(&user);
+    let answered = tokio::task::spawn_blocking(move || answer(&user)).await.ok().flatten();
+    let mut text = answered.ok_or_else(|| {
+        refuse(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "only Lently's own prompts are emulated")
+    })?;
+    let mut finish = "STOP";
+    match fault {
+        Some(FaultKind::Truncated) => {
+            let half = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+            text.truncate(half);
+            finish = "MAX_TOKENS";
+        }
+        Some(FaultKind::Malformed) => text = "I would rather not answer in JSON.".to_owned(),
+        _ => {}
+    }
+    let tokens_out = tokens(&text);
+    state.charge(0, |counts| {
+        counts.tokens_in += tokens_in;
+        counts.tokens_out += tokens_out;
+    });
+    let body = json!({
+        "candidates": [{ "content": { "parts": [{ "text": text }], "role": "model" }, "finishReason": finish, "index": 0 }],
+        "usageMetadata": {
+            "promptTokenCount": tokens_in, "candidatesTokenCount": tokens_out, "totalTokenCount": tokens_in + tokens_out,
+        },
+        "modelVersion": format!("{model}-emulated"),
+        "responseId": "emulated",
+    });
+    Ok(Json(body).into_response())
+}
+
+/// Instruction and input, if the request has the form that structured answers need.
+fn read(request: &Value) -> Option<(String, String)> {
+    let config = &request["generationConfig"];
+    let structured =
+        config["responseMimeType"] == "application/json" && config["responseJsonSchema"].is_object();
+    let user = request["contents"][0]["parts"][0]["text"].as_str().filter(|_| structured)?;
+    let system = request["systemInstruction"]["parts"][0]["text"].as_str().unwrap_or_default();
+    Some((system.to_owned(), user.to_owned()))
+}
+
+fn answer(user: &str) -> Option<String> {
+    if prompt::is_summary_request(user) {
+        let facts: Value = serde_json::from_str(user.split_once('\n')?.1).ok()?;
+        let percent = |share: &Value| (share["share"].as_f64().unwrap_or_default() * 100.0).round();
+        let summary = format!(
+            "Of {} comments read, {} % are positive and {} % negative. The comments speak most of {}.",
+            facts["coverage"]["read"],
+            percent(&facts["sentiment"]["positive"]),
+            percent(&facts["sentiment"]["negative"]),
+            facts["themes"][0]["label"].as_str().unwrap_or("many things"),
+        );
+        return Some(json!({ "summary": summary }).to_string());
+    }
+    let engine = LocalEngine::new();
+    let verdicts: Vec<_> =
+        prompt::read_items(user)?.into_iter().map(|(index, text)| (index, engine.judge(&text))).collect();
+    Some(prompt::encode_verdicts(&verdicts))
+}
+
+fn tokens(text: &str) -> u64 {
+    text.len().div_ceil(BYTES_PER_TOKEN) as u64
+}
+
+fn refuse(code: StatusCode, status: &str, message: &str) -> Response {
+    let body = json!({ "error": { "code": code.as_u16(), "message": message, "status": status }});
+    (code, Json(body)).into_response()
+}
