@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::future::join_all;
 use lently_cache::{Cost, FailureClass, FetchError, FetchFailure, Fetched, Outcome, Pattern, Policy};
-use lently_testing::wait_until;
+use lently_testing::{RedisServer, wait_until};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-use crate::support::{BOUND, Bench, THING, Upstream, in_memory, is_missing, look, on_disk, policy};
+use crate::support::{BOUND, Bench, THING, Upstream, in_memory, is_missing, look, on_disk, on_redis, policy};
 
 /// A fetch that waits at a gate until the test opens it.
 #[derive(Clone)]
@@ -168,7 +168,9 @@ async fn deleted_while_fetching(bench: &Bench, delete: impl AsyncFnOnce(&Bench))
 #[tokio::test]
 async fn a_value_deleted_while_it_is_fetched_is_not_stored() {
     let folder = TempDir::new().expect("a folder");
-    for bench in [in_memory().await, on_disk(&folder.path().join("cache.sqlite")).await] {
+    let server = RedisServer::start().await;
+    let disk = folder.path().join("cache.sqlite");
+    for bench in [in_memory().await, on_disk(&disk).await, on_redis(&server).await] {
         deleted_while_fetching(&bench, async |bench: &Bench| {
             bench.cache.delete("thing:1").await.expect("a delete");
         })
