@@ -21,7 +21,7 @@ const WORKERS: u64 = 6;
 /// What the outage may add to a request.
 const ADDED: Duration = Duration::from_millis(500);
 /// Requests looked at in each state of Redis.
-const PER_PHASE: usize = 60;
+const PER_PHASE: usize = 150;
 
 /// One request as it was seen.
 #[derive(Clone, Debug)]
@@ -44,15 +44,18 @@ impl Load {
     async fn one(&self, turn: u64) {
         let video = format!("/api/youtube/videos/{}", plain());
         let house = &self.house;
-        let start = |max_comments: u64| {
-            house
-                .start(&json!({ "video_url_or_id": plain(), "max_comments": max_comments }))
-                .header("Prefer", "wait=60")
+        let start = |max_comments: u64, order: &str| {
+            let body = json!({ "video_url_or_id": plain(), "max_comments": max_comments, "order": order });
+            house.start(&body).header("Prefer", "wait=60")
         };
         let (what, request) = match turn % 8 {
-            // A number of comments that nobody has asked for yet: uncached, whatever Redis does.
-            0 => ("a new analysis", start(1 + self.fresh.fetch_add(1, SeqCst) % 5_000)),
-            1 | 2 => ("a known analysis", start(20)),
+            // What nobody has asked for yet: uncached, whatever Redis does. One page, so that each costs the same.
+            0 => {
+                let fresh = self.fresh.fetch_add(1, SeqCst);
+                let order = if fresh / 100 % 2 == 0 { "relevance" } else { "time" };
+                ("a new analysis", start(100 - fresh % 100, order))
+            }
+            1 | 2 => ("a known analysis", start(20, "relevance")),
             3 => ("comments", house.request("GET", &format!("{video}/comments?max_comments=20"))),
             4 => ("metadata", house.request("GET", &video)),
             5 => ("usage", house.request("GET", "/api/usage")),
