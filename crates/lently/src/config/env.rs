@@ -124,3 +124,24 @@ fn read_secret(variable: &str, path: &Path) -> Result<String, ConfigError> {
     }
     Ok(text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotenv_file_is_read_and_a_broken_one_is_refused_without_its_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(".env");
+        let read = |text: &str| {
+            std::fs::write(&path, text).expect("a writable file");
+            Env::from_dotenv(&path)
+        };
+        let env = read("# a comment\nexport YOUTUBE_API_KEY='from dotenv'\n");
+        assert!(env.check().is_ok());
+        assert_eq!(env.text("YOUTUBE_API_KEY").expect("UTF-8"), Some("from dotenv"));
+        let told = read("YOUTUBE_API_KEY hunter2 =\n").check().expect_err("a broken line").to_string();
+        assert!(told.contains(".env") && !told.contains("hunter2"), "{told}");
+        assert!(Env::from_dotenv(&directory.path().join("absent")).check().is_ok());
+    }
+}

@@ -13,6 +13,8 @@ use super::{error::Problem, routes::HttpState};
 
 /// The longest path and query; every id and pattern there is fits.
 const URL_BYTES_MAX: usize = 8 << 10;
+/// All headers together, names and values. The connection has a limit of its own beyond it.
+const HEADER_BYTES_MAX: usize = 32 << 10;
 
 /// Refuses what a browser was talked into sending: a name that somebody pointed at loopback (DNS rebinding), a request
 /// that another site's page makes.
@@ -28,6 +30,12 @@ fn check(request: &Request) -> Result<(), Problem> {
     if url_bytes > URL_BYTES_MAX {
         let detail = format!("the URL has {url_bytes} bytes, at most {URL_BYTES_MAX} are read");
         return Err(Problem::new(StatusCode::URI_TOO_LONG, "url-too-long", detail));
+    }
+    let header_bytes: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if header_bytes > HEADER_BYTES_MAX {
+        let detail = format!("the headers have {header_bytes} bytes, at most {HEADER_BYTES_MAX} are read");
+        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", detail));
     }
     let host = request.uri().authority().map(Authority::as_str).or_else(|| text(request.headers(), "host"));
     if !host.is_some_and(is_loopback_name) {

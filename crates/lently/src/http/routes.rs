@@ -159,3 +159,6 @@ verbs! {
     put PUT;
     delete DELETE;
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ impl Load {
             // What nobody has asked for yet: uncached, whatever Redis does. One page, so that each costs the same.
             0 => {
                 let fresh = self.fresh.fetch_add(1, SeqCst);
-                let order = if fresh / 100 % 2 == 0 { "relevance" } else { "time" };
+                let order = if (fresh / 100).is_multiple_of(2) { "relevance" } else { "time" };
                 ("a new analysis", start(100 - fresh % 100, order))
             }
             1 | 2 => ("a known analysis", start(20, "relevance")),

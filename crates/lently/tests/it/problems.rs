@@ -69,6 +69,8 @@ async fn a_bad_path_or_query_is_refused() {
     house.get(&format!("{comments}?max_comments=0")).await.problem(422, "invalid-request");
     house.get("/api/analyses?limit=201").await.problem(422, "invalid-request");
     house.get(&format!("/api/analyses?before={}", "9".repeat(9_000))).await.problem(414, "url-too-long");
+    let headers = house.request("GET", "/livez").header("X-Large", "x".repeat(40_000));
+    send(headers).await.problem(431, "headers-too-large");
 }
 
 #[tokio::test(flavor = "multi_thread")]
