@@ -41,6 +41,13 @@ impl Env {
         Self { values, broken: None }
     }
 
+    /// Whether the terminal may be written to in color, by `NO_COLOR` (no-color.org, read 2026-11-24) and `TERM`.
+    #[must_use]
+    pub fn allows_color(&self) -> bool {
+        let set = |name: &str| self.raw(name).ok().flatten().filter(|value| !value.is_empty());
+        set("NO_COLOR").is_none() && set("TERM") != Some("dumb")
+    }
+
     fn from_dotenv(path: &Path) -> Self {
         let broken = |what: &str| {
             Some(ConfigError::new(path.display().to_string(), what, "write one `NAME=value` on a line"))
@@ -128,6 +135,13 @@ fn read_secret(variable: &str, path: &Path) -> Result<String, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn color_is_allowed_unless_somebody_minds() {
+        assert!(Env::from_pairs([("NO_COLOR", ""), ("TERM", "xterm")]).allows_color());
+        assert!(!Env::from_pairs([("NO_COLOR", "1")]).allows_color());
+        assert!(!Env::from_pairs([("TERM", "dumb")]).allows_color());
+    }
 
     #[test]
     fn a_dotenv_file_is_read_and_a_broken_one_is_refused_without_its_line() {
