@@ -10,3 +10,4 @@ pub mod tasks;
 pub mod http;
 
 pub mod cli;
+pub mod report;

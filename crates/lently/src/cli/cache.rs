@@ -1,0 +1,254 @@
+//! `lently cache`: look into the cache or change it, the local one or a server's.
+
+use lently_cache::{Pattern, PatternReport};
+use lently_service::{CommentsRequest, EntryKind, UserPlan, keys::CacheKeys};
+use lently_upstream::{CommentOrder, VideoRef};
+use reqwest::Method;
+use serde_json::{Value, json};
+use url::form_urlencoded::byte_serialize;
+
+use super::{CliError, chain, client::ServerClient, configured, print, print_bytes, tell};
+use crate::{app::App, config::Config};
+
+const EXAMPLES: &str = "\
+Examples:
+  lently cache stats
+  lently cache stats --server http://127.0.0.1:8000
+  lently cache pattern 'comments:*' --dry-run
+  lently cache delete video:dQw4w9WgXcQ
+  lently cache warm dQw4w9WgXcQ
+  lently cache flush --yes
+
+With --server, changes need ADMIN_API_KEY.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// A running server, instead of the cache that this machine's configuration names.
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Hits and misses of a server; what lies in the local cache, by kind.
+    Stats,
+    /// Print the value of a key, as it is stored (local only).
+    Get {
+        /// Such as `video:dQw4w9WgXcQ`; without the prefix.
+        key: String,
+    },
+    /// Delete one key.
+    Delete {
+        /// Such as `video:dQw4w9WgXcQ`; without the prefix.
+        key: String,
+    },
+    /// Delete every key that matches a glob: * ? [a-c] and \ before a character that stands for itself.
+    Pattern {
+        /// Such as `comments:*`; without the prefix.
+        pattern: Pattern,
+        /// Tell what would be deleted and what refilling costs; delete nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Needed for a pattern that matches everything.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Fetch metadata and comments of videos ahead of being asked for.
+    Warm {
+        /// Addresses or ids.
+        #[arg(required = true)]
+        videos: Vec<VideoRef>,
+        /// How many comments of each.
+        #[arg(long, default_value_t = 100)]
+        max_comments: u32,
+    },
+    /// Delete all of Lently's keys, and no one else's.
+    Flush {
+        /// Needed: this cannot be undone.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(args: Args) -> Result<(), CliError> {
+    let config = configured(true)?;
+    confirm(&args.what)?;
+    let told = match &args.server {
+        Some(server) => at_server(&ServerClient::new(server, config.admin_key.clone())?, &args.what).await?,
+        None => here(config, &args.what).await?,
+    };
+    match told {
+        Told::Value(bytes) => print_bytes(&bytes),
+        Told::Facts(facts) if args.json => print(&format!("{facts}\n")),
+        Told::Facts(facts) => print(&lines(&facts, 0)),
+    }
+}
+
+enum Told {
+    Facts(Value),
+    Value(Vec<u8>),
+}
+
+fn confirm(what: &What) -> Result<(), CliError> {
+    let broad = match what {
+        What::Flush { yes } => !yes,
+        What::Pattern { pattern, dry_run, yes } => pattern.matches_everything() && !dry_run && !yes,
+        _ => false,
+    };
+    if broad {
+        Err(CliError::Usage("this empties the whole cache; add --yes if it is meant".to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+async fn here(config: Config, what: &What) -> Result<Told, CliError> {
+    let app = App::open(config).await.map_err(|error| CliError::of(&error))?;
+    let told = change(&app, what).await;
+    app.close().await;
+    told
+}
+
+async fn change(app: &App, what: &What) -> Result<Told, CliError> {
+    let cache = &app.cache;
+    let failed = |error: lently_cache::CacheError| CliError::of(&error);
+    let facts = match what {
+        What::Stats => {
+            let mut kinds = serde_json::Map::new();
+            for kind in EntryKind::ALL {
+                let pattern =
+                    Pattern::parse(&CacheKeys::kind_pattern(kind)).map_err(|error| CliError::of(&error))?;
+                let report = cache.measure_pattern(&pattern).await.map_err(failed)?;
+                kinds.insert(kind.name().to_owned(), json!({ "keys": report.keys, "bytes": report.bytes }));
+            }
+            tell("hits and misses are a running server's: lently cache stats --server URL");
+            json!({ "remote": cache.health().remote, "kinds": kinds })
+        }
+        What::Get { key } => {
+            let kind = EntryKind::of_key(key).ok_or_else(|| {
+                CliError::Usage(format!("{key} is no key of Lently's; they begin with one of {}", names()))
+            })?;
+            let entry = cache.get(kind.kind(), key).await.entry();
+            let entry =
+                entry.ok_or_else(|| CliError::Failed(format!("there is no fresh value for {key}")))?;
+            let left = entry.ttl(app.clock.now()).as_secs();
+            tell(&format!("from {}, fresh for {left} s more", entry.tier));
+            let mut value = entry.value.to_vec();
+            value.push(b'\n');
+            return Ok(Told::Value(value));
+        }
+        What::Delete { key } => json!({ "deleted": cache.delete(key).await.map_err(failed)? }),
+        What::Pattern { pattern, dry_run: true, .. } => {
+            dry_run(pattern, cache.measure_pattern(pattern).await.map_err(failed)?)
+        }
+        What::Pattern { pattern, .. } => {
+            json!({ "deleted": cache.delete_pattern(pattern).await.map_err(failed)? })
+        }
+        What::Warm { videos, max_comments } => warm(app, videos, *max_comments).await?,
+        What::Flush { .. } => json!({ "deleted": cache.flush_all().await.map_err(failed)? }),
+    };
+    Ok(Told::Facts(facts))
+}
+
+fn names() -> String {
+    EntryKind::ALL.map(EntryKind::name).join(", ")
+}
+
+fn dry_run(pattern: &Pattern, report: PatternReport) -> Value {
+    json!({
+        "pattern": pattern.as_str(),
+        "keys": report.keys,
+        "bytes": report.bytes,
+        "refill": {
+            "quota_units": report.cost.quota_units,
+            "tokens_in": report.cost.tokens_in,
+            "tokens_out": report.cost.tokens_out,
+            "dollars": report.cost.micro_dollars as f64 / 1e6,
+            "seconds": report.cost.milliseconds as f64 / 1e3,
+        },
+    })
+}
+
+async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Result<Value, CliError> {
+    let (mut warmed, mut failed) = (0, 0);
+    for VideoRef { video_id, .. } in videos {
+        let request = CommentsRequest {
+            video_id: video_id.clone(),
+            max_comments,
+            order: CommentOrder::Relevance,
+            include_replies: false,
+        };
+        let youtube = app.lently.youtube();
+        let result = match youtube.get_video_metadata_cached(video_id).await {
+            Ok(_) => youtube.fetch_comments_cached(&request, UserPlan::Unlimited).await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => warmed += 1,
+            Err(error) => {
+                failed += 1;
+                tell(&format!("lently: {video_id}: {}", chain(&error)));
+            }
+        }
+    }
+    if warmed == 0 { Err(CliError::Told) } else { Ok(json!({ "warmed": warmed, "failed": failed })) }
+}
+
+async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError> {
+    let query = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let reply = match what {
+        What::Stats => client.get("/api/cache/stats").await?,
+        What::Get { .. } => {
+            return Err(CliError::Usage(
+                "a server does not hand out raw values; leave --server out on its machine".to_owned(),
+            ));
+        }
+        What::Delete { key } => {
+            let path = format!("/api/cache/pattern?pattern={}", query(&Pattern::escape(key)));
+            client.send(Method::DELETE, &path, None).await?
+        }
+        What::Pattern { pattern, dry_run, yes } => {
+            let confirm = if *yes { "&confirm=CONFIRM_FLUSH" } else { "" };
+            let path =
+                format!("/api/cache/pattern?pattern={}&dry_run={dry_run}{confirm}", query(pattern.as_str()));
+            client.send(Method::DELETE, &path, None).await?
+        }
+        What::Warm { videos, max_comments } => {
+            let ids: Vec<_> = videos.iter().map(|video| &video.video_id).collect();
+            let body = json!({ "videos": ids, "max_comments": max_comments });
+            client.send(Method::POST, "/api/cache/warm", Some(&body)).await?
+        }
+        What::Flush { .. } => {
+            client.send(Method::DELETE, "/api/cache/all?confirm=CONFIRM_FLUSH", None).await?
+        }
+    };
+    Ok(Told::Facts(reply.expect_ok()?))
+}
+
+/// Facts for people: one a line, what is inside indented.
+fn lines(facts: &Value, depth: usize) -> String {
+    let indent = "  ".repeat(depth);
+    match facts {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| match value {
+                Value::Object(_) => format!("{indent}{name}\n{}", lines(value, depth + 1)),
+                Value::String(text) => format!("{indent}{name:<16} {}\n", crate::report::clean(text)),
+                Value::Array(items) => {
+                    format!(
+                        "{indent}{name}\n{}",
+                        items.iter().map(|item| lines(item, depth + 1)).collect::<String>()
+                    )
+                }
+                value => format!("{indent}{name:<16} {value}\n"),
+            })
+            .collect(),
+        value => format!("{indent}{value}\n"),
+    }
+}

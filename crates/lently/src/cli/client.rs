@@ -1,0 +1,96 @@
+//! A client of Lently's own HTTP API, for commands that talk to a server. Bounded in time; never prints a key.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Method, header::HeaderMap};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::CliError;
+
+/// An analysis that is waited for may take this long.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+pub(super) struct ServerClient {
+    http: Client,
+    base: String,
+    admin_key: Option<SecretString>,
+}
+
+/// An answer, with how long it took until its last byte.
+pub(super) struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+    pub took: Duration,
+}
+
+impl ServerClient {
+    pub(super) fn new(base: &str, admin_key: Option<SecretString>) -> Result<Self, CliError> {
+        let http = Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| CliError::Failed(format!("cannot set up a client: {error}")))?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), admin_key })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Reply, CliError> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// Asks for an analysis and waits for it.
+    pub(super) async fn start(&self, body: &Value) -> Result<Reply, CliError> {
+        self.send(Method::POST, "/api/analysis/start", Some(body)).await
+    }
+
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, CliError> {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).header("prefer", "wait=60");
+        if let Some(key) = &self.admin_key {
+            request = request.header("x-admin-key", key.expose_secret());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let told = |error: reqwest::Error| {
+            CliError::Failed(format!(
+                "{} does not answer ({}); is a server running there?",
+                self.base,
+                error.without_url()
+            ))
+        };
+        let began = Instant::now();
+        let response = request.send().await.map_err(told)?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.map_err(told)?;
+        let took = began.elapsed();
+        Ok(Reply { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default(), took })
+    }
+}
+
+impl Reply {
+    /// The answer's body, or its problem as an error.
+    pub(super) fn expect_ok(self) -> Result<Value, CliError> {
+        if self.status < 300 {
+            return Ok(self.body);
+        }
+        Err(CliError::Failed(format!("the server answered {}: {}", self.status, self.problem())))
+    }
+
+    /// What went wrong, for people.
+    pub(super) fn problem(&self) -> String {
+        let text = |name: &str| self.body[name].as_str().map(crate::report::clean);
+        text("detail").or_else(|| text("title")).unwrap_or_else(|| "no reason given".to_owned())
+    }
+
+    pub(super) fn cache_status(&self) -> &str {
+        self.headers.get("cache-status").and_then(|value| value.to_str().ok()).unwrap_or("-")
+    }
+}

@@ -1,0 +1,89 @@
+//! What a user gives to be analyzed: a file of comments, or a video. A file is hashed before it is read in earnest, so
+//! that a file already analyzed is never parsed again.
+
+use std::{fs, path::Path, sync::Arc};
+
+use lently_service::AnalysisSource;
+use lently_upstream::{
+    VideoRef,
+    dump::{Dump, DumpFormat, parse_dump},
+};
+
+/// A larger file is refused; the comments of the most commented video would fit many times.
+const MAX_FILE_BYTES: u64 = 2 << 30;
+
+pub(super) enum Input {
+    Video(VideoRef),
+    File(File),
+}
+
+pub(super) struct File {
+    name: String,
+    digest: String,
+    bytes: Vec<u8>,
+}
+
+impl Input {
+    /// A path that exists is a file; all else must name a video.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let path = Path::new(text);
+        if path.is_dir() {
+            return Err(format!("{text} is a folder; name the files in it"));
+        }
+        if path.exists() {
+            return File::read(path).map(Self::File);
+        }
+        match text.parse() {
+            Ok(video) => Ok(Self::Video(video)),
+            Err(error) => Err(format!("there is no file {text}, and as a video: {error}")),
+        }
+    }
+
+    /// The source as far as it can be told without reading the comments: enough for the identity of the analysis.
+    pub(super) fn identity(&self) -> AnalysisSource {
+        match self {
+            Self::Video(video) => AnalysisSource::Video(video.clone()),
+            Self::File(file) => file.source(Dump {
+                format: DumpFormat::Csv,
+                title: None,
+                video_id: None,
+                stated_total: None,
+                comments: Vec::new(),
+                skipped_rows: 0,
+            }),
+        }
+    }
+
+    /// The source with its comments.
+    pub(super) fn source(&self) -> Result<AnalysisSource, String> {
+        match self {
+            Self::Video(video) => Ok(AnalysisSource::Video(video.clone())),
+            Self::File(file) => {
+                let dump =
+                    parse_dump(&file.name, &file.bytes).map_err(|error| format!("{}: {error}", file.name))?;
+                Ok(file.source(dump))
+            }
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, String> {
+        let told = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let size = fs::metadata(path).map_err(told)?.len();
+        if size > MAX_FILE_BYTES {
+            return Err(format!("{} has {size} bytes; at most {MAX_FILE_BYTES} are read", path.display()));
+        }
+        let bytes = fs::read(path).map_err(told)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Self { name, digest: blake3::hash(&bytes).to_hex().to_string(), bytes })
+    }
+
+    fn source(&self, dump: Dump) -> AnalysisSource {
+        AnalysisSource::Dump {
+            dump: Arc::new(dump),
+            digest: self.digest.clone(),
+            file_name: self.name.clone(),
+        }
+    }
+}
