@@ -1,0 +1,72 @@
+//! Commands that need YouTube, against the emulator: the demo, a video, a warmed cache.
+
+use lently_emulator::{Data, Emulator, EmulatorConfig, Latency, SAMPLES};
+use serde_json::json;
+
+use crate::Machine;
+
+async fn emulated() -> (Emulator, Machine) {
+    let emulator = Emulator::start(EmulatorConfig {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        data: Data::samples(),
+        latency: Latency::default(),
+        quota_units: 10_000,
+        api_key: Some("test-key".to_owned()),
+    })
+    .await
+    .expect("an emulator");
+    let machine = Machine::new()
+        .with("YOUTUBE_BASE_URL", emulator.youtube_base_url().to_string())
+        .with("YOUTUBE_API_KEY", "test-key");
+    (emulator, machine)
+}
+
+/// The binary blocks; the emulator answers on the test's other threads.
+async fn run(machine: &Machine, args: &[&str]) -> crate::Ran {
+    tokio::task::block_in_place(|| machine.run(args))
+}
+
+#[test]
+fn the_demo_ends_after_its_table_with_exit_code_zero() {
+    let ran = Machine::new().run(&["demo", "--once"]).ok();
+    for row in [
+        "metadata of a video",
+        "comments of a video",
+        "analysis of a video",
+        "Lently; hit",
+        "LentlyQuiet",
+        "LentlyGone1",
+    ] {
+        assert!(ran.out.contains(row), "{row}: {}", ran.out);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_video_is_paid_for_once_whatever_its_address() {
+    let (emulator, machine) = emulated().await;
+    let id = SAMPLES[0].video_id;
+    let first = run(&machine, &["analyze", id, "--json"]).await.ok().json();
+    assert_eq!((&first["cached"], emulator.counts().units), (&json!(false), 2));
+    let address = format!("https://youtu.be/{id}?si=x");
+    let second = run(&machine, &["analyze", &address, "--json"]).await.ok().json();
+    assert_eq!((&second["cached"], emulator.counts().units), (&json!(true), 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_warmed_video_costs_nothing_more() {
+    let (emulator, machine) = emulated().await;
+    let id = SAMPLES[1].video_id;
+    assert_eq!(run(&machine, &["cache", "warm", id, "--json"]).await.ok().json()["warmed"], 1);
+    assert_eq!(emulator.counts().units, 2);
+    run(&machine, &["analyze", id]).await.ok();
+    assert_eq!(emulator.counts().units, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disabled_comments_and_removed_videos_are_told_as_such() {
+    let (_emulator, machine) = emulated().await;
+    let quiet = run(&machine, &["analyze", SAMPLES[3].video_id]).await;
+    assert!(quiet.code == Some(1) && quiet.err.contains("comments are disabled"), "{}", quiet.err);
+    let gone = run(&machine, &["analyze", SAMPLES[4].video_id]).await;
+    assert!(gone.code == Some(1) && gone.err.contains("no such video"), "{}", gone.err);
+}
