@@ -39,7 +39,7 @@ pub enum DumpFormat {
     CommentDownloader,
     /// An export of one of Apify's YouTube comment scrapers.
     Apify,
-    /// Recorded answers of `commentThreads.list`.
+    /// Recorded answers of `commentThreads.list` and `comments.list`.
     CommentThreads,
     /// A table with common column names.
     Csv,
@@ -85,7 +85,7 @@ const EXPECTED: &str = "yt-dlp's .info.json (--write-comments), youtube-comment-
 
 /// Reads a file of comments. `file_name` only helps where the content leaves a doubt.
 ///
-/// Takes memory of about twice the file's size. Times that a tool only estimated from "2 weeks ago" are left out.
+/// Takes memory of several times the file's size; bound that size before. Times that a tool only estimated from "2 weeks ago" are left out.
 ///
 /// # Errors
 /// [`DumpError`], which says what was expected.
@@ -126,12 +126,22 @@ fn finish(mut dump: Dump) -> Result<Dump, DumpError> {
     Ok(dump)
 }
 
-/// An id for a comment whose file gives none: from its place and text, so that a second reading gives the same.
+/// An id for a comment whose file gives none: from its place and text, so that a second reading gives the same. The hash
+/// is FNV-1a, since the standard library's may differ in its next release, and ids are kept with analyses.
 fn made_up_id(place: usize, author: &str, text: &str) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    (place, author, text).hash(&mut hasher);
-    format!("row{place}-{:016x}", hasher.finish())
+    let bytes = author.bytes().chain([0]).chain(text.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("row{place}-{hash:016x}")
+}
+
+/// A parent that is one: tables write "no parent" in many ways.
+fn real_parent(parent: &str) -> bool {
+    !matches!(
+        parent.to_ascii_lowercase().as_str(),
+        "" | "root" | "none" | "null" | "nan" | "na" | "n/a" | "0"
+    )
 }
 
 /// What the rows of a file say of videos: one, if they agree.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -94,7 +93,7 @@ pub struct TokenUsage {
 pub struct GeminiClient(Arc<Inner>);
 
 struct Inner {
-    http: Client,
+    http: transport::Http,
     config: GeminiConfig,
     input: AtomicU64,
     output: AtomicU64,
@@ -112,7 +111,7 @@ impl GeminiClient {
                 reason: word("the model name has other characters in it"),
             });
         }
-        let http = transport::client(config.timeout)?;
+        let http = transport::Http::new(config.timeout);
         Ok(Self(Arc::new(Inner { http, config, input: AtomicU64::new(0), output: AtomicU64::new(0) })))
     }
 
@@ -152,7 +151,8 @@ impl GeminiClient {
             .map_err(|_| UpstreamError::BadRequest { reason: word("the base URL cannot be used") })?;
         let key = secret(config.api_key.expose_secret().to_owned())?;
         let reply =
-            transport::exchange(self.0.http.post(url).header("x-goog-api-key", key).json(body)).await?;
+            transport::exchange(self.0.http.client()?.post(url).header("x-goog-api-key", key).json(body))
+                .await?;
         if !reply.status.is_success() {
             return Err(classify(&reply, pacific::upcoming_midnight()));
         }

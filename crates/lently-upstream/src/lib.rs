@@ -4,6 +4,7 @@
 pub mod dump;
 mod error;
 mod gemini;
+mod html;
 mod model;
 mod pacific;
 mod transport;

@@ -1,7 +1,7 @@
 //! One HTTP exchange with an upstream: bounded in time and size, without redirects, its failures already sorted.
 //! Never puts a key into an address, and lets no address out: reqwest's errors lose theirs here.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,28 @@ pub(crate) struct Reply {
     pub body: Bytes,
 }
 
-pub(crate) fn client(timeout: Duration) -> Result<Client, UpstreamError> {
+/// A client that is made when it is first needed: that reads the system's root certificates, some 5 ms that a process
+/// which only serves hits should not pay.
+pub(crate) struct Http {
+    timeout: Duration,
+    client: OnceLock<Client>,
+}
+
+impl Http {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { timeout, client: OnceLock::new() }
+    }
+
+    pub(crate) fn client(&self) -> Result<&Client, UpstreamError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let made = make(self.timeout)?;
+        Ok(self.client.get_or_init(|| made))
+    }
+}
+
+fn make(timeout: Duration) -> Result<Client, UpstreamError> {
     // Google compresses only for agents that say so in their name, too (YouTube Data API, "Performance").
     Client::builder()
         .user_agent(concat!("lently/", env!("CARGO_PKG_VERSION"), " (gzip)"))

@@ -17,7 +17,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::{Client, StatusCode, header::HeaderValue};
+use reqwest::{StatusCode, header::HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
@@ -77,7 +77,7 @@ pub struct Thread {
 pub struct YouTubeClient(Arc<Inner>);
 
 struct Inner {
-    http: Client,
+    http: transport::Http,
     config: YouTubeConfig,
     units: AtomicU64,
 }
@@ -94,7 +94,7 @@ impl YouTubeClient {
     /// # Errors
     /// The TLS library cannot be set up.
     pub fn new(config: YouTubeConfig) -> Result<Self, UpstreamError> {
-        let http = transport::client(config.timeout)?;
+        let http = transport::Http::new(config.timeout);
         Ok(Self(Arc::new(Inner { http, config, units: AtomicU64::new(0) })))
     }
 
@@ -213,7 +213,7 @@ impl YouTubeClient {
             .base_url
             .join(&format!("youtube/v3/{path}"))
             .map_err(|_| UpstreamError::BadRequest { reason: word("the base URL cannot be used") })?;
-        let request = self.0.http.get(url).query(query);
+        let request = self.0.http.client()?.get(url).query(query);
         let request = match auth {
             Auth::Key => {
                 let key = config.api_key.as_ref().ok_or(UpstreamError::MissingKey {
@@ -244,6 +244,11 @@ impl YouTubeClient {
 /// A thread out of a recorded answer.
 pub(crate) fn recorded_thread(value: &serde_json::Value) -> Option<Thread> {
     wire::Thread::deserialize(value).ok()?.into_thread()
+}
+
+/// A comment or reply out of a recorded answer.
+pub(crate) fn recorded_comment(value: &serde_json::Value) -> Option<Comment> {
+    wire::Comment::deserialize(value).ok()?.into_comment(None)
 }
 
 /// A header that reqwest and hyper keep out of their debug output.

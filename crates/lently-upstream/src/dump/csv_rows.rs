@@ -2,8 +2,8 @@
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::{Dump, DumpError, DumpFormat, Videos, fields, made_up_id};
-use crate::model::Comment;
+use super::{Dump, DumpError, DumpFormat, Videos, fields, made_up_id, real_parent};
+use crate::{html, model::Comment};
 
 /// Which column holds what.
 struct Columns {
@@ -60,7 +60,6 @@ impl Columns {
                 "createdat",
                 "commentdate",
                 "time",
-                "commentcreatetimestamp",
             ]),
             updated: column(&["updatedat", "updated"]),
             video: column(&["videoid", "video"]),
@@ -85,6 +84,13 @@ pub(super) fn parse(text: &str) -> Result<Dump, DumpError> {
             problem: format!("as a table it has no column of text, only {}", seen.join(", ")),
         }
     })?;
+    // What they hold is one person's own comments under other people's videos, and their text is JSON.
+    if header.iter().any(|name| name == "Comment Create Timestamp") {
+        return Err(DumpError::Unknown {
+            problem: "it is Google Takeout's list of the comments you wrote, not of those under a video"
+                .to_owned(),
+        });
+    }
     let from_downloader =
         header.iter().any(|name| name == "cid") && header.iter().any(|name| name == "votes");
     let format = if from_downloader { DumpFormat::CommentDownloader } else { DumpFormat::Csv };
@@ -118,13 +124,13 @@ fn row(place: usize, columns: &Columns, record: &StringRecord) -> Option<Comment
     let text = get(Some(columns.text))?;
     let author = get(columns.author).unwrap_or_default();
     let id = get(columns.id).map_or_else(|| made_up_id(place, author, text), str::to_owned);
-    let parent = get(columns.parent).filter(|parent| *parent != "root" && *parent != id).map(str::to_owned);
+    let parent = get(columns.parent).filter(|parent| real_parent(parent) && *parent != id).map(str::to_owned);
     let parent_id = parent.or_else(|| id.split_once('.').map(|(thread, _)| thread.to_owned()));
     Some(Comment {
         parent_id: parent_id.filter(|parent| !parent.is_empty()),
         author: author.to_owned(),
         author_channel_id: get(columns.channel).map(str::to_owned),
-        text: fields::plain_text(text),
+        text: html::plain_text(text),
         like_count: get(columns.likes).map(fields::count).unwrap_or_default(),
         reply_count: get(columns.replies).map(fields::count).unwrap_or_default(),
         published_at: get(columns.published).and_then(fields::time),

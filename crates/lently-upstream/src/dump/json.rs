@@ -2,8 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Dump, DumpError, DumpFormat, Videos, fields, made_up_id};
-use crate::{model::Comment, youtube::recorded_thread};
+use super::{Dump, DumpError, DumpFormat, Videos, fields, made_up_id, real_parent};
+use crate::{
+    html,
+    model::Comment,
+    youtube::{recorded_comment, recorded_thread},
+};
 
 pub(super) fn parse(text: &str) -> Result<Dump, DumpError> {
     let (values, broken) = read(text)?;
@@ -44,14 +48,14 @@ fn read(text: &str) -> Result<(Vec<Value>, u64), DumpError> {
 }
 
 fn is_response(value: &Value) -> bool {
-    value["kind"].as_str().is_some_and(|kind| kind.starts_with("youtube#commentThread"))
+    value["kind"].as_str().is_some_and(|kind| kind.starts_with("youtube#comment"))
 }
 
 fn looks_like_info(value: &Value) -> bool {
     value.get("extractor").is_some() || (value.get("webpage_url").is_some() && value.get("id").is_some())
 }
 
-/// Recorded pages of `commentThreads.list`, or bare threads.
+/// Recorded pages of `commentThreads.list` and of `comments.list` (replies), or what stands on them.
 fn responses(pages: &[Value]) -> Dump {
     let mut dump = empty(DumpFormat::CommentThreads);
     let mut videos = Videos::default();
@@ -61,6 +65,13 @@ fn responses(pages: &[Value]) -> Dump {
     });
     for thread in threads {
         videos.note(thread["snippet"]["videoId"].as_str(), None);
+        if thread["kind"] == "youtube#comment" {
+            match recorded_comment(thread) {
+                Some(comment) => dump.comments.push(comment),
+                None => dump.skipped_rows += 1,
+            }
+            continue;
+        }
         match recorded_thread(thread) {
             Some(thread) => {
                 dump.comments.push(thread.top);
@@ -126,7 +137,9 @@ fn row(place: usize, value: &Value) -> Option<Comment> {
     let count = |names: &[&str]| {
         let found = names.iter().map(|name| &value[*name]).find(|value| !value.is_null());
         match found {
-            Some(Value::Number(number)) => number.as_u64().unwrap_or_default(),
+            Some(Value::Number(number)) => {
+                number.as_u64().or_else(|| number.as_f64().map(|number| number as u64)).unwrap_or_default()
+            }
             Some(Value::String(text)) => fields::count(text),
             _ => 0,
         }
@@ -135,19 +148,20 @@ fn row(place: usize, value: &Value) -> Option<Comment> {
     let body = ["text", "comment"].iter().find_map(|name| value[*name].as_str())?;
     let author = text(&["author"]).unwrap_or_default();
     let id = text(&["id", "cid"]).unwrap_or_else(|| made_up_id(place, &author, body));
-    let parent = text(&["parent", "replyToCid"]).filter(|parent| parent != "root");
+    let parent = text(&["parent", "replyToCid"]).filter(|parent| real_parent(parent) && *parent != id);
     // youtube-comment-downloader tells a reply by its id alone: `<thread>.<reply>`.
     let parent_id = parent.or_else(|| id.split_once('.').map(|(thread, _)| thread.to_owned()));
     // yt-dlp's `timestamp` and the downloader's `time_parsed` are estimates from "2 weeks ago" once that is what the
     // page showed; yt-dlp keeps the wording in `_time_text`.
-    let estimated = text(&["_time_text", "time_text", "time"]).is_some_and(|wording| wording.contains(' '));
+    let estimated =
+        text(&["_time_text", "time_text", "time"]).is_some_and(|wording| fields::time(&wording).is_none());
     let seconds = value["timestamp"].as_f64().filter(|_| !estimated);
     Some(Comment {
         id,
         parent_id,
         author,
         author_channel_id: text(&["author_id", "channel", "channelId"]),
-        text: fields::plain_text(body),
+        text: html::plain_text(body),
         like_count: count(&["like_count", "votes", "voteCount", "likes"]),
         reply_count: count(&["replyCount", "replies", "reply_count"]),
         published_at: seconds.and_then(fields::epoch).or_else(|| {

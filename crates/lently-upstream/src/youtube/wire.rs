@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::Thread as ModelThread;
-use crate::model;
+use crate::{html, model};
 
 #[derive(Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
@@ -170,6 +170,7 @@ struct ThreadSnippet {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Replies {
+    #[serde(deserialize_with = "readable_items")]
     comments: Vec<Comment>,
 }
 
@@ -227,8 +228,10 @@ impl Comment {
             author_channel_id: snippet.author_channel_id.map(|id| match id {
                 ChannelId::Wrapped { value } | ChannelId::Plain(value) => value,
             }),
-            // `textDisplay` is what `textFormat=plainText` shapes; `textOriginal` is not always there.
-            text: snippet.text_original.or(snippet.text_display).unwrap_or_default(),
+            // `textOriginal` is plain and not always there; `textDisplay` is HTML unless plain text was asked for.
+            text: snippet
+                .text_original
+                .unwrap_or_else(|| html::plain_text(&snippet.text_display.unwrap_or_default())),
             like_count: snippet.like_count.unwrap_or_default(),
             reply_count: 0,
             published_at: snippet.published_at,
