@@ -5,10 +5,7 @@ mod cache;
 mod doctor;
 mod emulated;
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -56,10 +53,6 @@ impl Machine {
         let path = self.home.path().join(name);
         std::fs::write(&path, content).expect("a file is written");
         path.display().to_string()
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.home.path()
     }
 }
 
