@@ -24,8 +24,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// What runs behind.
     pub tasks: Tasks,
-    /// The numbers for Prometheus; one set for the whole process.
-    pub metrics: Metrics,
+    /// The numbers for Prometheus, one set for the whole process; a command that serves nothing has none.
+    pub metrics: Option<Metrics>,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -61,7 +61,19 @@ impl App {
 
     /// The same by a given clock.
     pub async fn open_at(config: Config, clock: Clock) -> Result<Self, AppError> {
+        // Before the cache, which registers its series as it opens.
         let metrics = Metrics::install();
+        let app = Self::join(config, clock, Some(metrics.clone())).await?;
+        metrics.keep(&app.tasks);
+        Ok(app)
+    }
+
+    /// The same without numbers for Prometheus, whose clock takes longer to set than a hit does to answer.
+    pub async fn open_for_command(config: Config) -> Result<Self, AppError> {
+        Self::join(config, Clock::system(), None).await
+    }
+
+    async fn join(config: Config, clock: Clock, metrics: Option<Metrics>) -> Result<Self, AppError> {
         let tasks = Tasks::default();
         for path in [&config.data_dir, &config.cache_dir] {
             std::fs::create_dir_all(path)
@@ -97,7 +109,6 @@ impl App {
                 return Err(error.into());
             }
         };
-        metrics.keep(&tasks);
         Ok(Self { lently, cache, config: Arc::new(config), tasks, metrics, clock })
     }
 

@@ -1,20 +1,12 @@
 //! Real files and recorded answers, where `LENTLY_REAL_DATA` says they are.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use lently_upstream::dump::{DumpFormat, parse_dump};
 
-fn real_data() -> Option<PathBuf> {
-    let folder = std::env::var_os("LENTLY_REAL_DATA").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: LENTLY_REAL_DATA is not set");
-    }
-    folder
-}
-
 #[test]
 fn every_comment_of_the_real_files_is_read() {
-    let Some(folder) = real_data() else { return };
+    let Some(folder) = lently_testing::real_data() else { return };
     for (name, format, comments) in [
         ("threads_9k.info.json", DumpFormat::YtDlp, 9_006),
         ("one_video_20k.csv", DumpFormat::Csv, 20_099),

@@ -51,7 +51,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> {
-    let app = App::open(configured(true)?).await.map_err(|error| CliError::of(&error))?;
+    let app = App::open_for_command(configured(true)?).await.map_err(|error| CliError::of(&error))?;
     let mut failed = false;
     let mut result = Ok(());
     for (place, text) in args.inputs.iter().enumerate() {

@@ -109,7 +109,7 @@ fn confirm(what: &What) -> Result<(), CliError> {
 }
 
 async fn here(config: Config, what: &What) -> Result<Told, CliError> {
-    let app = App::open(config).await.map_err(|error| CliError::of(&error))?;
+    let app = App::open_for_command(config).await.map_err(|error| CliError::of(&error))?;
     let told = change(&app, what).await;
     app.close().await;
     told

@@ -99,7 +99,7 @@ async fn look(checks: &mut Checks, mut config: Config, server: Option<&str>) -> 
     keys(checks, &config);
     let server = server.map_or_else(|| format!("http://{}", config.listen), str::to_owned);
     let remote = config.cache.remote.clone();
-    match App::open(config).await {
+    match App::open_for_command(config).await {
         Err(error) => {
             checks.add("cache", Status::Failure, chain(&error), Some("correct the setting it names"))
         }

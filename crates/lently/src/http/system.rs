@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::app::Metrics;
 use axum::{
     Json,
     extract::State,
@@ -82,7 +83,7 @@ pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
     metrics::counter!("lently_gemini_tokens_total", "direction" => "out").absolute(spending.tokens_out);
     metrics::gauge!("lently_cache_remote_up").set(f64::from(u8::from(state.app.cache.health().is_up())));
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, state.app.metrics.render()).into_response()
+    (headers, state.app.metrics.as_ref().map(Metrics::render).unwrap_or_default()).into_response()
 }
 
 /// There is nothing at this path.
