@@ -29,7 +29,9 @@ const DAYS_BY_WEEK: i64 = 400;
 #[must_use]
 pub fn report(comments: &[Comment], verdicts: &[Verdict], coverage: Coverage) -> Report {
     let mut judged: Vec<(&Comment, &Verdict)> = comments.iter().zip(verdicts).collect();
-    judged.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id).then_with(|| a.text.cmp(&b.text)));
+    judged.sort_by(|(a, of_a), (b, of_b)| {
+        order(a).cmp(&order(b)).then_with(|| of_a.score.total_cmp(&of_b.score))
+    });
     let worth_quoting: Vec<_> =
         judged.iter().filter(|(_, verdict)| verdict.category != Category::Spam).copied().collect();
     let mut report = Report {
@@ -46,6 +48,12 @@ pub fn report(comments: &[Comment], verdicts: &[Verdict], coverage: Coverage) ->
     };
     report.summary = summary::in_words(&report);
     report
+}
+
+/// An order that says nothing and depends on nothing but the comment.
+fn order(comment: &Comment) -> impl Ord + use<'_> {
+    let Comment { id, parent_id, author, text, like_count, reply_count, published_at } = comment;
+    (id, text, author, like_count, reply_count, published_at, parent_id)
 }
 
 fn share(count: u64, of: usize) -> Share {
@@ -165,8 +173,10 @@ fn questions(judged: &[(&Comment, &Verdict)]) -> Vec<Question> {
             asked,
         })
         .collect();
+    let worth = |question: &Question| question.like_count.saturating_add(question.asked);
     questions.sort_by(|a, b| {
-        (b.like_count + b.asked).cmp(&(a.like_count + a.asked)).then_with(|| a.comment_id.cmp(&b.comment_id))
+        let named = |question: &Question| (question.comment_id.clone(), question.text.clone());
+        worth(b).cmp(&worth(a)).then_with(|| named(a).cmp(&named(b)))
     });
     questions.truncate(MOST_QUESTIONS);
     questions

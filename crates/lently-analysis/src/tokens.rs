@@ -17,12 +17,12 @@ pub(crate) static FUNCTION_WORDS: LazyLock<HashMap<&'static str, HashSet<&'stati
             .collect()
     });
 
-/// Function words of every language: they are never a theme.
+/// Words that are never a theme: every language's function words, and those that go with any subject.
 static STOP_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    let more = [
-        "video", "videos", "vídeo", "youtube", "channel", "canal", "kanal", "lol", "haha", "br", "im", "dont",
-    ];
-    FUNCTION_WORDS.values().flatten().copied().chain(more).collect()
+    let common = include_str!("../data/common_words.txt").split_whitespace();
+    let of_the_place =
+        ["video", "videos", "vídeo", "youtube", "channel", "canal", "kanal", "lol", "haha", "bro", "dont"];
+    FUNCTION_WORDS.values().flatten().copied().chain(common).chain(of_the_place).collect()
 });
 
 /// The words of a text in lower case. Addresses, mentions, hashtag signs, times like `2:34` and numbers are left out.
