@@ -141,6 +141,15 @@ impl CachedAnalysisService {
         }
     }
 
+    /// The same, but one that is not there is not counted as a miss: its flight will count it.
+    pub(crate) async fn get_if_there(&self, id: &AnalysisId) -> Option<AnalysisAnswer> {
+        if self.cache.exists(&CacheKeys::analysis(id)).await {
+            self.get_cached_analysis(id).await
+        } else {
+            None
+        }
+    }
+
     /// Puts an analysis into the tiers.
     pub async fn cache_analysis(
         &self,
@@ -174,6 +183,10 @@ impl CachedAnalysisService {
     /// Returns what the store holds, where that is still fresh, and puts it back into the tiers for the rest of its life.
     pub(crate) async fn restore(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
         let Some(analysis) = self.fresh_in_store(id).await? else { return Ok(None) };
+        // No flight will count this request, so this look does; another caller may have refilled the tiers by now.
+        if let Some(answer) = self.get_cached_analysis(id).await {
+            return Ok(Some(answer));
+        }
         let now = self.clock.now();
         let policy = Policy { fresh: between(now, analysis.fresh_until), ..self.policy() };
         let key = CacheKeys::analysis(id);
@@ -204,7 +217,7 @@ impl CachedAnalysisService {
         id: &AnalysisId,
         refill: bool,
     ) -> Result<Option<AnalysisAnswer>, ServiceError> {
-        if let Some(answer) = self.get_cached_analysis(id).await {
+        if let Some(answer) = self.get_if_there(id).await {
             return Ok(Some(answer));
         }
         if refill && let Some(answer) = self.restore(id).await? {

@@ -336,7 +336,7 @@ impl Lently {
         if no_cache {
             return Ok(None);
         }
-        let mut found = self.inner.analyses.get_cached_analysis(id).await;
+        let mut found = self.inner.analyses.get_if_there(id).await;
         if found.is_none() && self.inner.runs.get(id).is_none() {
             found = self.inner.analyses.restore(id).await.unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn std::error::Error, "store not readable");

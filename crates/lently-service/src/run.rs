@@ -76,7 +76,7 @@ impl Maker {
             created_at: self.clock.now(),
             source: material.source,
             request: BodyRequest {
-                max_comments: request.max_comments,
+                max_comments: request.comments_at_most(),
                 order: request.order,
                 include_replies: request.include_replies,
                 engine: request.engine,

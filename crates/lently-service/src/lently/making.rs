@@ -27,6 +27,7 @@ impl Lently {
         no_cache: bool,
     ) -> Result<(Arc<Run>, bool), ServiceError> {
         if let Some(run) = self.inner.runs.get(id).filter(|run| run.is_of(user)) {
+            self.inner.analyses.get_cached_analysis(id).await;
             return Ok((run, false));
         }
         let reservation = self.reserve(user, request.comments_at_most()).await?;
@@ -47,7 +48,11 @@ impl Lently {
         );
         let (run, own, needless) = match joined {
             Ok(Joined::Started(run)) => (run, true, None),
-            Ok(Joined::Shared(run, needless)) => (run, false, needless),
+            Ok(Joined::Shared(run, needless)) => {
+                // The flight counts the caller it was begun for; this look counts the one who shares it.
+                self.inner.analyses.get_cached_analysis(id).await;
+                (run, false, needless)
+            }
             Err(error) => {
                 self.settle(reservation.into_iter().collect(), false).await;
                 return Err(error);

@@ -59,6 +59,8 @@ async fn two_hundred_callers_of_a_cold_video_cost_one_fetch_of_each_kind() {
     assert_eq!((counts.videos, counts.comment_threads), (1, 1));
     assert_eq!(answers.iter().filter(|answer| answer.source == AnswerSource::Fetched).count(), 1);
     assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+    let analyses = house.lently.cache().stats().by_kind["analysis"];
+    assert_eq!((analyses.hits, analyses.misses), (0, 200), "every caller is counted, and once");
 }
 
 #[tokio::test]
