@@ -112,9 +112,9 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
         "max_comments": COMMENTS, "include_replies": true,
     });
     for (name, asked) in [
-        ("metadata of a video", Asked::Get(&video)),
-        ("comments of a video", Asked::Get(&comments)),
-        ("analysis of a video", Asked::Start(&analysis)),
+        ("metadata", Asked::Get(&video)),
+        ("comments", Asked::Get(&comments)),
+        ("analysis", Asked::Start(&analysis)),
     ] {
         let (cold, spent) = ask(client, emulator, &asked).await?;
         let (warm, again) = ask(client, emulator, &asked).await?;
@@ -123,9 +123,8 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
             milliseconds(cold.took),
             milliseconds(warm.took),
             format!("{:.0}x", cold.took.as_secs_f64() / warm.took.as_secs_f64().max(1e-6)),
-            spent.units.to_string(),
-            again.units.to_string(),
-            format!("{} / {}", spent.tokens_in + spent.tokens_out, again.tokens_in + again.tokens_out),
+            format!("{}, then {}", spent.units, again.units),
+            format!("{}, then {}", spent.tokens_in + spent.tokens_out, again.tokens_in + again.tokens_out),
             warm.cache_status().to_owned(),
         ]);
         if warm.status != 200 {
@@ -139,7 +138,7 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
             tell_result(&warm.body)?;
         }
     }
-    for column in 1..=6 {
+    for column in 1..=5 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
