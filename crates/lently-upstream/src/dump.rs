@@ -85,7 +85,8 @@ const EXPECTED: &str = "yt-dlp's .info.json (--write-comments), youtube-comment-
 
 /// Reads a file of comments. `file_name` only helps where the content leaves a doubt.
 ///
-/// Takes memory of several times the file's size; bound that size before. Times that a tool only estimated from "2 weeks ago" are left out.
+/// Takes memory of several times the file's size; bound that size before. Times that a tool only estimated from "2 weeks
+/// ago" are left out.
 ///
 /// # Errors
 /// [`DumpError`], which says what was expected.
@@ -126,14 +127,11 @@ fn finish(mut dump: Dump) -> Result<Dump, DumpError> {
     Ok(dump)
 }
 
-/// An id for a comment whose file gives none: from its place and text, so that a second reading gives the same. The hash
-/// is FNV-1a, since the standard library's may differ in its next release, and ids are kept with analyses.
+/// An id for a comment whose file gives none: from its place and text, so that a second reading gives the same.
 fn made_up_id(place: usize, author: &str, text: &str) -> String {
-    let bytes = author.bytes().chain([0]).chain(text.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("row{place}-{hash:016x}")
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(author.as_bytes()).update(&[0]).update(text.as_bytes());
+    format!("row{place}-{}", &hasher.finalize().to_hex()[..16])
 }
 
 /// A parent that is one: tables write "no parent" in many ways.

@@ -125,7 +125,8 @@ impl GeminiClient {
     }
 
     /// Asks for an answer that follows a schema. An overloaded or rate-limiting Gemini is asked again, with its own
-    /// hint; an answer that cannot be used is not: it was paid for, and the caller may ask for less.
+    /// hint; where an answer cannot be used or did not come in time it is not: that may be billed, and the caller may
+    /// ask for less.
     ///
     /// # Errors
     /// By class, see [`UpstreamError`].
@@ -140,7 +141,8 @@ impl GeminiClient {
                 "responseJsonSchema": request.schema,
             },
         });
-        transport::with_retries(self.0.config.max_attempts, || self.ask(&body)).await
+        let free = |error: &UpstreamError| error.is_retryable() && *error != UpstreamError::TimedOut;
+        transport::with_retries(self.0.config.max_attempts, free, || self.ask(&body)).await
     }
 
     async fn ask(&self, body: &Value) -> Result<Generated, UpstreamError> {
@@ -279,7 +281,9 @@ fn classify(reply: &Reply, midnight: Timestamp) -> UpstreamError {
                 },
             }
         }
-        404 => UpstreamError::BadRequest { reason: "there is no such model; check GEMINI_MODEL".to_owned() },
+        404 => UpstreamError::Forbidden { reason: "there is no such model; check GEMINI_MODEL".to_owned() },
+        // Where the caller is, or what the project has not set up: nothing about the request itself.
+        400 if status == "FAILED_PRECONDITION" => UpstreamError::Forbidden { reason: word(status) },
         _ => by_status(reply.status, word(status), transport::retry_after(&reply.headers)),
     }
 }

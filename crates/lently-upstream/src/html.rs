@@ -16,12 +16,9 @@ pub(crate) fn plain_text(text: &str) -> String {
     while let Some(open) = rest.find('<') {
         out.push_str(&rest[..open]);
         let tag = &rest[open..];
-        let close = |_: &&str| tag.bytes().take(LONGEST_TAG).position(|byte| byte == b'>');
-        match KNOWN_TAGS
-            .iter()
-            .find(|known| tag.starts_with(**known))
-            .and_then(|known| Some((known, close(known)?)))
-        {
+        let close = || tag[..tag.floor_char_boundary(LONGEST_TAG)].find('>');
+        let known = KNOWN_TAGS.iter().find(|known| tag.starts_with(**known));
+        match known.and_then(|known| Some((known, close()?))) {
             Some((known, close)) => {
                 if known.starts_with("<br") {
                     out.push('\n');

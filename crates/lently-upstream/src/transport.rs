@@ -69,9 +69,13 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, UpstreamE
     Ok(Reply { status, headers, body: body.freeze() })
 }
 
-/// Runs `call` up to `attempts` times while its failure may pass: with growing, jittered pauses, or those the upstream
-/// asks for, up to 20 s each. A longer hint ends it at once.
-pub(crate) async fn with_retries<T, Fut>(attempts: u32, call: impl FnMut() -> Fut) -> Result<T, UpstreamError>
+/// Runs `call` up to `attempts` times while its failure is one to retry: with growing, jittered pauses, or those the
+/// upstream asks for, up to 20 s each. A longer hint ends it at once.
+pub(crate) async fn with_retries<T, Fut>(
+    attempts: u32,
+    to_retry: impl Fn(&UpstreamError) -> bool,
+    call: impl FnMut() -> Fut,
+) -> Result<T, UpstreamError>
 where
     Fut: Future<Output = Result<T, UpstreamError>>,
 {
@@ -81,7 +85,7 @@ where
         .with_max_times(attempts.saturating_sub(1) as usize)
         .with_jitter();
     call.retry(pauses)
-        .when(UpstreamError::is_retryable)
+        .when(to_retry)
         .adjust(|error, pause| match error {
             UpstreamError::RateLimited { retry_after: Some(hint) } => {
                 pause.and((*hint <= LONGEST_PAUSE).then_some(*hint))
@@ -109,4 +113,42 @@ fn sort(error: &reqwest::Error) -> UpstreamError {
         "the connection broke"
     };
     UpstreamError::Transient { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Fails with `error` until the last of four attempts; how often it was called, and how long that took.
+    async fn attempts(error: UpstreamError) -> (u32, Duration) {
+        let (calls, begin) = (Cell::new(0), Instant::now());
+        let call = || async {
+            calls.set(calls.get() + 1);
+            if calls.get() < 4 { Err(error.clone()) } else { Ok(()) }
+        };
+        let _ = with_retries(4, UpstreamError::is_retryable, call).await;
+        (calls.get(), begin.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_stay_bounded() {
+        let (calls, took) = attempts(UpstreamError::TimedOut).await;
+        assert_eq!(calls, 4);
+        // 250, 500 and 1000 ms, and as much again at most for jitter.
+        assert!((Duration::from_millis(1_750)..Duration::from_millis(3_600)).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hint_is_the_pause_and_a_long_one_the_end() {
+        let limited =
+            |seconds| UpstreamError::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
+        let (calls, took) = attempts(limited(7)).await;
+        assert_eq!((calls, took.as_secs()), (4, 21));
+        assert_eq!(attempts(limited(21)).await, (1, Duration::ZERO));
+        assert_eq!(attempts(UpstreamError::KeyInvalid).await, (1, Duration::ZERO));
+    }
 }

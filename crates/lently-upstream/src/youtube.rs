@@ -189,13 +189,14 @@ impl YouTubeClient {
         auth: &Auth,
     ) -> Result<Call<T>, UpstreamError> {
         let spent = AtomicU64::new(0);
-        let value = transport::with_retries(self.0.config.max_attempts, || async {
-            let reply = self.ask(path, query, units, auth, &spent).await?;
-            serde_json::from_slice(&reply.body).map_err(|_| UpstreamError::Transient {
-                reason: "its answer is not what the API promises".to_owned(),
+        let value =
+            transport::with_retries(self.0.config.max_attempts, UpstreamError::is_retryable, || async {
+                let reply = self.ask(path, query, units, auth, &spent).await?;
+                serde_json::from_slice(&reply.body).map_err(|_| UpstreamError::Transient {
+                    reason: "its answer is not what the API promises".to_owned(),
+                })
             })
-        })
-        .await?;
+            .await?;
         Ok(Call { value, units: spent.into_inner() })
     }
 

@@ -48,7 +48,7 @@ impl YouTubeClient {
         let mut query = vec![("tfmt", "srt".to_owned())];
         query.extend(language.map(|language| ("tlang", language.to_owned())));
         let (path, spent) = (format!("captions/{id}"), AtomicU64::new(0));
-        let reply = transport::with_retries(self.0.config.max_attempts, || {
+        let reply = transport::with_retries(self.0.config.max_attempts, UpstreamError::is_retryable, || {
             self.ask(&path, &query, 200, &Auth::OAuth, &spent)
         })
         .await?;

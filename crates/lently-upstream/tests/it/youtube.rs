@@ -1,0 +1,217 @@
+//! The YouTube client over the wire.
+
+use axum::body::Body;
+use axum::response::Response;
+use futures::stream;
+use lently_upstream::{
+    CommentOrder, Harvest, HarvestEnd, HarvestRequest, UpstreamError, VideoId, YouTubeClient, YouTubeConfig,
+};
+use serde_json::{Value, json};
+
+use crate::upstream::{KEY, TOKEN, Upstream, reply, with_header, youtube_error};
+
+fn video_id() -> VideoId {
+    "dQw4w9WgXcQ".parse().expect("an id")
+}
+
+fn comment(id: &str) -> Value {
+    json!({ "id": id, "snippet": { "textOriginal": format!("text of {id}"), "authorDisplayName": "@a" } })
+}
+
+fn thread(id: &str, replies: u64, inline: &[&str]) -> Value {
+    let inline: Vec<_> = inline.iter().map(|id| comment(id)).collect();
+    json!({
+        "snippet": { "topLevelComment": comment(id), "totalReplyCount": replies },
+        "replies": { "comments": inline },
+    })
+}
+
+/// A page that claims, as real ones do, that its own items are all there are.
+fn page(items: &[Value], next: Option<&str>) -> Response {
+    let mut page = json!({ "pageInfo": { "totalResults": items.len() }, "items": items });
+    if let Some(next) = next {
+        page["nextPageToken"] = next.into();
+    }
+    reply(200, page.to_string())
+}
+
+fn one_video() -> Response {
+    reply(200, json!({ "items": [{ "id": "dQw4w9WgXcQ", "snippet": { "title": "plain" } }] }).to_string())
+}
+
+async fn harvest(upstream: &Upstream, max_comments: u32) -> Result<(Harvest, u64), UpstreamError> {
+    let request = HarvestRequest {
+        video_id: video_id(),
+        max_comments,
+        order: CommentOrder::Time,
+        include_replies: true,
+    };
+    let client = upstream.youtube();
+    let call = client.harvest(&request, |_| {}).await?;
+    assert_eq!(call.units, client.units_spent());
+    Ok((call.value, call.units))
+}
+
+fn ids(harvest: &Harvest) -> Vec<&str> {
+    harvest.comments.iter().map(|comment| comment.id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn only_a_missing_page_token_is_the_end() {
+    let upstream = Upstream::answering([
+        page(&[thread("a", 0, &[])], Some("second")),
+        page(&[], Some("third")),
+        page(&[thread("b", 0, &[]), thread("a", 0, &[])], None),
+    ])
+    .await;
+    let (harvest, units) = harvest(&upstream, 1000).await.expect("comments");
+    assert_eq!((ids(&harvest), harvest.end), (vec!["a", "b"], HarvestEnd::Complete));
+    assert_eq!((harvest.pages, units), (3, 3));
+    let tokens: Vec<_> = upstream.asked().iter().map(|asked| asked.query("pageToken")).collect();
+    assert_eq!(tokens, [None, Some("second".to_owned()), Some("third".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_limit_is_told_from_an_end() {
+    let upstream = Upstream::answering([page(&[thread("a", 0, &[])], Some("more"))]).await;
+    let (harvest, _) = harvest(&upstream, 1).await.expect("comments");
+    assert_eq!((harvest.end, upstream.asked().len()), (HarvestEnd::LimitReached, 1));
+    assert_eq!(upstream.asked()[0].query("maxResults").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn pages_that_go_round_in_a_circle_end() {
+    let pages = || page(&[thread("a", 0, &[])], Some("same"));
+    let upstream = Upstream::answering([pages(), pages(), pages()]).await;
+    assert!(matches!(harvest(&upstream, 1000).await, Err(UpstreamError::Transient { .. })));
+    assert_eq!(upstream.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn replies_are_asked_for_only_where_the_inline_ones_are_not_all() {
+    let upstream = Upstream::answering([
+        page(&[thread("a", 1, &["a.1"]), thread("b", 3, &["b.3"])], None),
+        page(&[comment("b.1"), comment("b.2")], Some("rest")),
+        page(&[comment("b.3")], None),
+    ])
+    .await;
+    let (harvest, units) = harvest(&upstream, 1000).await.expect("comments");
+    assert_eq!(ids(&harvest), ["a", "a.1", "b", "b.1", "b.2", "b.3"]);
+    assert_eq!((units, harvest.replies_missing), (3, 0));
+    assert!(harvest.comments[3..].iter().all(|reply| reply.parent_id.as_deref() == Some("b")));
+    assert_eq!(upstream.asked()[1].query("parentId").as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_waited_out_as_the_upstream_asks_and_every_attempt_is_counted() {
+    let slow_down = || with_header(youtube_error(403, "rateLimitExceeded"), "retry-after", "0");
+    let upstream = Upstream::answering([slow_down(), slow_down(), one_video()]).await;
+    let call = upstream.youtube().video(&video_id()).await.expect("a video");
+    assert_eq!((call.value.title.as_str(), call.units), ("plain", 3));
+}
+
+#[tokio::test]
+async fn an_hour_is_not_waited_out_but_told() {
+    let answer = with_header(youtube_error(429, "rateLimitExceeded"), "retry-after", "3600");
+    let upstream = Upstream::answering([answer]).await;
+    let error = upstream.youtube().video(&video_id()).await.expect_err("a refusal");
+    let hint = Some(std::time::Duration::from_secs(3600));
+    assert_eq!(error, UpstreamError::RateLimited { retry_after: hint });
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_get_better_is_asked_once() {
+    for (status, reason) in [(403, "quotaExceeded"), (403, "commentsDisabled"), (404, "videoNotFound")] {
+        let upstream = Upstream::answering([youtube_error(status, reason)]).await;
+        assert!(upstream.youtube().video(&video_id()).await.is_err());
+        assert_eq!(upstream.asked().len(), 1, "{reason}");
+    }
+}
+
+/// `{"items":[{"id":"dQw4w9WgXcQ","snippet":{"title":"packed"}}]}`
+const PACKED: [u8; 80] = [
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 202, 44, 73, 205, 45, 86, 178, 138, 174, 86, 202, 76, 81, 178,
+    82, 74, 9, 44, 55, 41, 183, 12, 79, 143, 72, 14, 84, 210, 81, 42, 206, 203, 44, 40, 72, 45, 81, 178, 170,
+    86, 42, 201, 44, 201, 73, 5, 42, 40, 72, 76, 206, 78, 77, 81, 170, 173, 141, 173, 5, 0, 155, 166, 158,
+    34, 61, 0, 0, 0,
+];
+
+#[tokio::test]
+async fn answers_are_asked_for_compressed() {
+    let answer = with_header(reply(200, PACKED.to_vec()), "content-encoding", "gzip");
+    let upstream = Upstream::answering([answer]).await;
+    let call = upstream.youtube().video(&video_id()).await.expect("a video");
+    assert_eq!(call.value.title, "packed");
+    let asked = &upstream.asked()[0];
+    assert!(asked.header("accept-encoding").is_some_and(|value| value.contains("gzip")));
+    assert!(asked.header("user-agent").is_some_and(|value| value.contains("gzip")));
+}
+
+#[tokio::test]
+async fn the_key_travels_in_a_header_and_never_comes_back() {
+    let cut = stream::iter([Ok("{\"items\":["), Err(std::io::Error::other("cut"))]);
+    let echo = format!(r#"{{"error":{{"message":"{KEY}","errors":[{{"reason":"{KEY}"}}]}}}}"#);
+    let upstream = Upstream::answering([
+        youtube_error(400, "keyInvalid"),
+        reply(200, Body::from_stream(cut)),
+        reply(200, "<html>"),
+        reply(403, echo.replace(KEY, "forbidden")),
+    ])
+    .await;
+    let client = YouTubeClient::new(YouTubeConfig { max_attempts: 1, ..upstream.youtube_config() });
+    let client = client.expect("a client");
+    for _ in 0..4 {
+        let error = client.video(&video_id()).await.expect_err("an error");
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains(KEY) && !said.contains("127.0.0.1"), "{said}");
+    }
+    for asked in upstream.asked() {
+        assert_eq!(asked.header("x-goog-api-key"), Some(KEY));
+        assert!(!asked.target.contains(KEY), "{}", asked.target);
+    }
+    assert!(!format!("{:?}", upstream.youtube_config()).contains(KEY));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Upstream::answering([one_video()]).await;
+    let answer = with_header(reply(302, ""), "location", elsewhere.base_url.as_str());
+    let upstream = Upstream::answering([answer]).await;
+    assert!(upstream.youtube().video(&video_id()).await.is_err());
+    assert!(elsewhere.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_it() {
+    let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 16]));
+    let upstream = Upstream::answering([reply(200, Body::from_stream(endless))]).await;
+    let error = upstream.youtube().video(&video_id()).await.expect_err("a refusal");
+    assert!(error.to_string().contains("16 MiB"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_is_sent() {
+    let upstream = Upstream::answering([one_video()]).await;
+    let client = YouTubeClient::new(YouTubeConfig { api_key: None, ..upstream.youtube_config() });
+    let error = client.expect("a client").video(&video_id()).await.expect_err("no key");
+    assert!(error.to_string().contains("YOUTUBE_API_KEY"), "{error}");
+    assert!(upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_transcript_is_read_with_the_owners_token() {
+    let track =
+        |id: &str, kind: &str| json!({ "id": id, "snippet": { "language": "en", "trackKind": kind } });
+    let tracks = json!({ "items": [track("auto", "asr"), track("people", "standard")] });
+    let srt = "1\n00:00:01,000 --> 00:00:02,500\nHello\n";
+    let upstream = Upstream::answering([reply(200, tracks.to_string()), reply(200, srt)]).await;
+    let call = upstream.youtube().transcript(&video_id(), Some("en")).await.expect("a transcript");
+    assert_eq!((call.units, call.value.segments[0].text.as_str()), (250, "Hello"));
+    let asked = upstream.asked();
+    assert!(asked[1].target.starts_with("/youtube/v3/captions/people?"), "{}", asked[1].target);
+    for asked in asked {
+        assert_eq!(asked.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
+        assert_eq!(asked.header("x-goog-api-key"), None);
+    }
+}
