@@ -145,8 +145,8 @@ impl Shared<'_> {
                 add_usage(&mut state.usage, usage);
                 state.note_use(false);
             }
-            // A batch that is too large for the model or for its time may be halved like one with an unusable answer.
-            UpstreamError::TimedOut | UpstreamError::BadRequest { .. } => state.note_use(false),
+            // It may be too large for the model: halved like one with an unusable answer.
+            UpstreamError::BadRequest { .. } => state.note_use(false),
             other => {
                 state.stopped.get_or_insert_with(|| format!("Gemini failed ({other})"));
             }

@@ -1,5 +1,8 @@
 //! Gemini as the engine: what it judges, and what happens to comments it does not.
 
+use std::time::Duration;
+
+use lently_emulator::{Fault, FaultKind, Method};
 use lently_service::{AnalysisAnswer, AnalysisBody, EngineChoice};
 
 use crate::house::{House, Options, body, plain, request};
@@ -41,4 +44,72 @@ async fn the_local_engine_sends_nothing_to_gemini() {
     let local = lently_service::AnalysisRequest { engine: EngineChoice::Local, ..request(plain()) };
     let made = body(&house.analyze(&local).await.expect("an analysis"));
     assert_eq!((made.engine.judged.local, house.counts().gemini_calls), (100, 0));
+}
+
+fn fault(kind: FaultKind, times: Option<u64>) -> Option<Fault> {
+    Some(Fault { kind, method: Some(Method::Gemini), times })
+}
+
+/// What an answer may have wrong with it though it is a 200.
+const USELESS: [FaultKind; 4] =
+    [FaultKind::Truncated, FaultKind::Blocked, FaultKind::NoParts, FaultKind::Malformed];
+
+#[tokio::test]
+async fn a_useless_answer_costs_its_batch_a_halving_and_no_comment_its_verdict() {
+    for kind in USELESS {
+        let house = house().await;
+        house.emulator.set_fault(fault(kind.clone(), Some(1)));
+        let (answer, body) = judged(&house).await;
+        assert_eq!((body.engine.judged.gemini, &body.engine.degraded), (100, &None), "{kind:?}");
+        let counts = house.counts();
+        assert!(counts.gemini_calls <= 5, "two batches, two halves, the summary: {kind:?}: {counts:?}");
+        assert!(answer.cost.tokens_in > 0 && answer.cost.tokens_in >= counts.tokens_in, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn useless_answers_without_end_are_given_up_and_said() {
+    for kind in USELESS {
+        let house = house().await;
+        house.emulator.set_fault(fault(kind.clone(), None));
+        let (_, body) = judged(&house).await;
+        assert_eq!(body.engine.judged.local, 100, "{kind:?}");
+        let said = body.engine.degraded.expect("a reason");
+        assert!(said.contains("judged locally") && said.contains("in a row"), "{kind:?}: {said}");
+        assert!(house.counts().gemini_calls <= 12, "{kind:?}: {:?}", house.counts());
+        assert!(!body.report.summary.is_empty(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_gemini_is_left_alone_and_the_rest_judged_locally() {
+    let failures = [
+        FaultKind::Unavailable,
+        FaultKind::RateLimited { retry_after: None },
+        FaultKind::RateLimited { retry_after: Some(3_600) },
+        FaultKind::QuotaExceeded,
+        FaultKind::KeyInvalid,
+        FaultKind::Cut,
+    ];
+    for kind in failures {
+        let house = house().await;
+        house.emulator.set_fault(fault(kind.clone(), None));
+        let (_, body) = judged(&house).await;
+        assert_eq!(body.engine.judged.local, 100, "{kind:?}");
+        let said = body.engine.degraded.expect("a reason");
+        assert!(said.contains("judged locally: Gemini failed"), "{kind:?}: {said}");
+        assert!(!said.contains("test-key"), "{said}");
+        assert!(house.counts().gemini_calls <= 3, "{kind:?}: {:?}", house.counts());
+    }
+}
+
+#[tokio::test]
+async fn a_degraded_analysis_is_made_again_soon() {
+    let house = house().await;
+    house.emulator.set_fault(fault(FaultKind::Unavailable, None));
+    judged(&house).await;
+    house.emulator.set_fault(None);
+    house.clock.advance(Duration::from_secs(301));
+    let (_, body) = judged(&house).await;
+    assert_eq!((body.engine.judged.gemini, body.engine.degraded), (100, None));
 }
