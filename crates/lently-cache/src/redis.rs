@@ -91,7 +91,7 @@ impl RedisClient {
     /// Ends the link for good. Later calls answer [`CacheError::Resting`].
     pub fn disconnect(&self) {
         self.0.stop.cancel();
-        self.0.link.suspect("disconnected".to_owned());
+        self.0.link.close();
     }
 
     /// The value of `key`, if there is one.

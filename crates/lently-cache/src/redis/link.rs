@@ -96,6 +96,17 @@ impl Link {
         self.suspected.notify_one();
     }
 
+    /// Takes the connections out of use for good. That was asked for, so nobody is told.
+    pub(super) fn close(&self) {
+        self.connections.store(None);
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        *status = Status {
+            state: LinkState::Down,
+            since: self.clock.now(),
+            last_error: Some("disconnected".to_owned()),
+        };
+    }
+
     pub(super) fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

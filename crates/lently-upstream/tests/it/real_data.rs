@@ -65,7 +65,9 @@ async fn every_item_of_every_recorded_list_is_read() {
         let client = upstream.youtube();
         let order = CommentOrder::Relevance;
         let read = match kind.trim_start_matches("youtube#") {
-            "videoListResponse" => client.videos(&[id.clone()]).await.map(|call| call.value.len()),
+            "videoListResponse" => {
+                client.videos(std::slice::from_ref(&id)).await.map(|call| call.value.len())
+            }
             "channelListResponse" => client.channels(&["UC"]).await.map(|call| call.value.len()),
             "captionListResponse" => client.captions(&id).await.map(|call| call.value.len()),
             "commentListResponse" => client.replies("a", None).await.map(|call| {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use lently_upstream::{GeminiConfig, YouTubeClient, YouTubeConfig};
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 /// Long and odd enough to be found wherever it does not belong.
@@ -57,7 +58,8 @@ impl Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let app = axum::Router::new().fallback(answer).with_state(state.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, app).await }).abort_handle();
+        let serving = async move { axum::serve(listener, app).await };
+        let server = TaskTracker::new().spawn(serving).abort_handle();
         Self { base_url: format!("http://{address}/").parse().expect("an address"), state, server }
     }
 

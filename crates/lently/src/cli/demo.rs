@@ -95,16 +95,7 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
     ))?;
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_header([
-        "",
-        "cold",
-        "warm",
-        "faster",
-        "units cold",
-        "units warm",
-        "tokens",
-        "cache status, warm",
-    ]);
+    table.set_header(["", "cold", "warm", "faster", "units", "tokens", "cache status"]);
     let video = format!("/api/youtube/videos/{}", SAMPLES[1].video_id);
     let comments = format!("/api/youtube/videos/{}/comments?max_comments={COMMENTS}", SAMPLES[1].video_id);
     let analysis = json!({
@@ -120,12 +111,12 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
         let (warm, again) = ask(client, emulator, &asked).await?;
         table.add_row([
             name.to_owned(),
-            milliseconds(cold.took),
-            milliseconds(warm.took),
+            format!("{:.0} ms", cold.took.as_secs_f64() * 1e3),
+            format!("{:.1} ms", warm.took.as_secs_f64() * 1e3),
             format!("{:.0}x", cold.took.as_secs_f64() / warm.took.as_secs_f64().max(1e-6)),
-            format!("{}, then {}", spent.units, again.units),
-            format!("{}, then {}", spent.tokens_in + spent.tokens_out, again.tokens_in + again.tokens_out),
-            warm.cache_status().to_owned(),
+            format!("{} / {}", spent.units, again.units),
+            format!("{} / {}", spent.tokens_in + spent.tokens_out, again.tokens_in + again.tokens_out),
+            brief(warm.cache_status()),
         ]);
         if warm.status != 200 {
             return Err(CliError::Failed(format!(
@@ -143,7 +134,10 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    print(&format!("{table}\n"))?;
+    print(&format!(
+        "{}\nUnits of YouTube's quota, and tokens of Gemini's: cold / warm.\n",
+        table.trim_fmt()
+    ))?;
     for place in [3, 4] {
         let body = json!({ "video_url_or_id": SAMPLES[place].video_id });
         let (reply, spent) = ask(client, emulator, &Asked::Start(&body)).await?;
@@ -190,8 +184,9 @@ fn tell_result(analysis: &Value) -> Result<(), CliError> {
     print(&format!("{}\n\n", crate::report::clean(summary)))
 }
 
-fn milliseconds(took: Duration) -> String {
-    format!("{:.2} ms", took.as_secs_f64() * 1e3)
+/// `Cache-Status` without the words that every row would repeat.
+fn brief(cache_status: &str) -> String {
+    cache_status.trim_start_matches("Lently; ").replace("detail=", "")
 }
 
 fn invite(address: &str) -> Result<(), CliError> {

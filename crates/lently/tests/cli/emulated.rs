@@ -1,5 +1,10 @@
 //! Commands that need YouTube, against the emulator: the demo, a video, a warmed cache.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
 use lently_emulator::{Data, Emulator, EmulatorConfig, Latency, SAMPLES};
 use serde_json::json;
 
@@ -29,9 +34,26 @@ async fn run(machine: &Machine, args: &[&str]) -> crate::Ran {
 #[test]
 fn the_demo_ends_after_its_table_with_exit_code_zero() {
     let ran = Machine::new().run(&["demo", "--once"]).ok();
-    for row in ["metadata", "comments", "analysis", "Lently; hit", "LentlyQuiet", "LentlyGone1"] {
+    for row in ["metadata", "comments", "analysis", "LentlyQuiet", "LentlyGone1"] {
         assert!(ran.out.contains(row), "{row}: {}", ran.out);
     }
+    let rows: Vec<&str> = ran.out.lines().filter(|line| line.contains("hit; ttl=")).collect();
+    assert_eq!(rows.len(), 3, "{}", ran.out);
+    assert!(rows.iter().all(|row| row.contains(" / 0 ") && row.chars().count() <= 80), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_serves_at_the_address_it_names_until_it_is_interrupted() {
+    let mut demo = Machine::new().command(&["demo"]).stdout(Stdio::piped()).spawn().expect("the binary runs");
+    let mut lines = BufReader::new(demo.stdout.take().expect("its output")).lines();
+    let address = tokio::task::block_in_place(|| {
+        lines.find_map(|line| Some(line.expect("a line").strip_prefix("Look at it: ")?.to_owned()))
+    });
+    let answer = reqwest::get(address.expect("an address")).await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 200);
+    let pid = demo.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    assert_eq!(tokio::task::block_in_place(|| demo.wait()).expect("its end").code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
