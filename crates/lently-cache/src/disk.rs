@@ -1,13 +1,14 @@
 //! The disk tier: one SQLite file in WAL mode that several processes may share. It survives the process and a crash;
 //! a file that is damaged is set aside and a new one begun, for a cache can be filled again.
 //!
-//! Calls go through `spawn_blocking`; the connection is used by one at a time.
+//! Calls go through `spawn_blocking`, bounded in number and in time. Reads have a connection of their own, so that none of
+//! them waits for a write (write-ahead logging lets them go on); the one for writes is opened when it is needed.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,6 +17,11 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use tokio::{
+    sync::Semaphore,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern};
 
@@ -23,8 +29,14 @@ use crate::{clock::Clock, entry::PatternReport, envelope, error::CacheError, pat
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often switching to write-ahead logging is tried against others who open the same new file.
 const WAL_ATTEMPTS: u32 = 50;
-/// The size is looked at once in so many writes.
-const TRIM_EVERY: u64 = 64;
+/// How long a caller waits for the file at most; a disk that hangs is a miss.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many calls at once; more wait, within their timeout.
+const MOST_CALLS: usize = 64;
+/// The size is looked at when a process has written this share of it, and at its first write.
+const SWEEP_SHARE: u64 = 16;
+/// What has expired is dropped this often, whether anything is written or not.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// The version of the table; a file with another is set aside.
 const SCHEMA: i64 = 1;
 
@@ -33,34 +45,49 @@ pub(crate) struct Disk(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    reader: Mutex<Connection>,
+    writer: Mutex<Option<Connection>>,
+    calls: Arc<Semaphore>,
     max_bytes: u64,
-    writes: AtomicU64,
+    /// What was written since the size was looked at.
+    unswept_bytes: AtomicU64,
     errors: AtomicU64,
     last_error: Mutex<Option<String>>,
     clock: Clock,
 }
 
 impl Disk {
-    /// Opens the file, or makes it and its folder.
-    pub(crate) async fn open(path: PathBuf, max_bytes: u64, clock: Clock) -> Result<Self, CacheError> {
+    /// Opens the file, or makes it and its folder. What has expired is dropped in the background until `stop`.
+    pub(crate) async fn open(
+        path: PathBuf,
+        max_bytes: u64,
+        clock: Clock,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, CacheError> {
         let (file, now) = (path.clone(), clock.now());
         let opened = tokio::task::spawn_blocking(move || open_or_begin_anew(&file, now));
-        let connection = opened.await.map_err(|error| CacheError::Remote(error.to_string()))??;
-        Ok(Self(Arc::new(Inner {
+        let reader = opened.await.map_err(|error| CacheError::Remote(error.to_string()))??;
+        let disk = Self(Arc::new(Inner {
             path,
-            connection: Mutex::new(connection),
+            reader: Mutex::new(reader),
+            writer: Mutex::new(None),
+            calls: Arc::new(Semaphore::new(MOST_CALLS)),
             max_bytes,
-            writes: AtomicU64::new(0),
+            unswept_bytes: AtomicU64::new(u64::MAX),
             errors: AtomicU64::new(0),
             last_error: Mutex::new(None),
             clock,
-        })))
+        }));
+        // Not the file's owner: it is closed with the cache, whether anyone stops the sweeping or not.
+        let (sweeping, stop) = (sweep_now_and_then(Arc::downgrade(&disk.0)), stop.clone());
+        tasks.spawn(async move { stop.run_until_cancelled(sweeping).await });
+        Ok(disk)
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
         let key = key.to_owned();
-        self.call(move |connection, now| {
+        self.read(move |connection, now| {
             connection
                 .prepare_cached("SELECT stored FROM entries WHERE key = ?1 AND expires_at > ?2")?
                 .query_row(params![key, now], |row| row.get::<_, Vec<u8>>(0))
@@ -72,9 +99,9 @@ impl Disk {
 
     pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
         let key = key.to_owned();
-        let trim = self.0.writes.fetch_add(1, Ordering::Relaxed) % TRIM_EVERY == TRIM_EVERY - 1;
-        let max_bytes = i64::try_from(self.0.max_bytes).unwrap_or(i64::MAX);
-        self.call(move |connection, now| {
+        let max_bytes = self.0.max_bytes;
+        let trim = self.0.is_to_be_swept(stored.len() as u64);
+        self.write(move |connection, now| {
             let expires_at = now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
             connection
                 .prepare_cached(
@@ -90,7 +117,7 @@ impl Disk {
 
     pub(crate) async fn delete(&self, key: &str) -> Result<u64, CacheError> {
         let key = key.to_owned();
-        self.call(move |connection, now| {
+        self.write(move |connection, now| {
             let fresh = connection
                 .prepare_cached("DELETE FROM entries WHERE key = ?1 AND expires_at > ?2")?
                 .execute(params![key, now])?;
@@ -102,7 +129,7 @@ impl Disk {
 
     pub(crate) async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
         let key = key.to_owned();
-        self.call(move |connection, now| {
+        self.read(move |connection, now| {
             let expires_at: Option<i64> = connection
                 .prepare_cached("SELECT expires_at FROM entries WHERE key = ?1 AND expires_at > ?2")?
                 .query_row(params![key, now], |row| row.get(0))
@@ -114,7 +141,7 @@ impl Disk {
 
     pub(crate) async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
         let pattern = pattern.clone();
-        self.call(move |connection, now| {
+        self.write(move |connection, now| {
             let transaction =
                 connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let mut deleted = 0;
@@ -130,7 +157,7 @@ impl Disk {
 
     pub(crate) async fn measure_pattern(&self, pattern: &Pattern) -> Result<PatternReport, CacheError> {
         let pattern = pattern.clone();
-        self.call(move |connection, now| {
+        self.read(move |connection, now| {
             let mut report = PatternReport::default();
             let mut read = connection
                 .prepare_cached("SELECT size, substr(stored, 1, 4096) FROM entries WHERE key = ?1")?;
@@ -151,51 +178,110 @@ impl Disk {
 
     /// Swallowed errors so far, and the last.
     pub(crate) fn errors(&self) -> (u64, Option<String>) {
-        let last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = lock(&self.0.last_error).clone();
         (self.0.errors.load(Ordering::Relaxed), last)
     }
 
-    async fn call<T: Send + 'static>(
+    async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CacheError> {
         let this = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let now = this.clock.now().as_millisecond();
-            let mut connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = work(&mut connection, now);
-            if done.as_ref().is_err_and(is_damage) {
-                this.heal(&mut connection);
+        self.call(move |now| work(&mut lock(&this.reader), now)).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CacheError> {
+        let this = self.0.clone();
+        self.call(move |now| {
+            let mut writer = lock(&this.writer);
+            let connection = match writer.take() {
+                Some(connection) => writer.insert(connection),
+                None => writer.insert(open(&this.path)?),
+            };
+            work(connection, now)
+        })
+        .await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CacheError> {
+        let this = self.0.clone();
+        let done = timeout(CALL_TIMEOUT, async {
+            let Ok(place) = self.0.calls.clone().acquire_owned().await else {
+                return Err("it is closed".to_owned());
+            };
+            let done = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                let done = work(this.clock.now().as_millisecond());
+                if done.as_ref().is_err_and(is_damage) {
+                    this.heal();
+                }
+                done
+            });
+            match done.await {
+                Ok(done) => done.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
             }
-            done
         });
         let failed = match done.await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+            Ok(Err(failed)) => failed,
+            Err(_) => format!("no answer within {CALL_TIMEOUT:?}"),
         };
         if self.0.errors.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(file = %self.0.path.display(), error = %failed, "the disk cache fails; going on without it");
         }
-        *self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(failed.clone());
+        *lock(&self.0.last_error) = Some(failed.clone());
         Err(CacheError::Remote(failed))
     }
 }
 
+async fn sweep_now_and_then(disk: Weak<Inner>) {
+    let mut every = interval(SWEEP_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once, and a command that only reads need not wait for a sweep.
+    every.tick().await;
+    loop {
+        every.tick().await;
+        let Some(disk) = disk.upgrade().map(Disk) else { return };
+        let max_bytes = disk.0.max_bytes;
+        // An error is counted, and the next round tries again.
+        let _ = disk.write(move |connection, now| trim_to(connection, max_bytes, now)).await;
+    }
+}
+
 impl Inner {
+    /// Whether a write of so many bytes is to look at the size.
+    fn is_to_be_swept(&self, bytes: u64) -> bool {
+        let unswept = self.unswept_bytes.load(Ordering::Relaxed).saturating_add(bytes);
+        let sweep = unswept > self.max_bytes / SWEEP_SHARE;
+        self.unswept_bytes.store(if sweep { 0 } else { unswept }, Ordering::Relaxed);
+        sweep
+    }
+
     /// Begins a new file in the place of one that turned out to be damaged while it was in use.
-    fn heal(&self, connection: &mut Connection) {
+    fn heal(&self) {
+        let (mut reader, mut writer) = (lock(&self.reader), lock(&self.writer));
         let healed = match open(&self.path) {
-            // Another process has begun a new one already.
+            // Another call or process has begun a new one already.
             Ok(fresh) if is_sound(&fresh) => Ok(fresh),
             Ok(_) => set_aside(&self.path, self.clock.now(), "it is damaged"),
             Err(error) => set_aside(&self.path, self.clock.now(), &error.to_string()),
         };
         match healed {
-            Ok(fresh) => *connection = fresh,
+            Ok(fresh) => (*reader, *writer) = (fresh, None),
             Err(error) => tracing::warn!(%error, "no new file for the disk cache could be begun"),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_or_begin_anew(path: &Path, now: Timestamp) -> Result<Connection, CacheError> {
@@ -306,7 +392,8 @@ fn matching(connection: &Connection, pattern: &Pattern, now: i64) -> rusqlite::R
 }
 
 /// Drops what has expired, then the oldest until a tenth of the room is free again.
-fn trim_to(connection: &Connection, max_bytes: i64, now: i64) -> rusqlite::Result<()> {
+fn trim_to(connection: &Connection, max_bytes: u64, now: i64) -> rusqlite::Result<()> {
+    let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
     connection.prepare_cached("DELETE FROM entries WHERE expires_at <= ?1")?.execute([now])?;
     let used: i64 = connection
         .prepare_cached("SELECT coalesce(sum(size), 0) FROM entries")?

@@ -70,7 +70,7 @@ impl CacheService {
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
-                Remote::Disk(Disk::open(path, max_bytes, clock.clone()).await?)
+                Remote::Disk(Disk::open(path, max_bytes, clock.clone(), &tasks, &stop).await?)
             }
             RemoteConfig::Redis(redis) => {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());

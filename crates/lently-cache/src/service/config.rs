@@ -38,7 +38,8 @@ pub enum RemoteConfig {
     Disk {
         /// The file; it and its folder are made if missing.
         path: PathBuf,
-        /// The size of the values beyond which the oldest are dropped (looked at once in 64 writes).
+        /// The size of the values beyond which the oldest are dropped. It is looked at each time a process has written a
+        /// sixteenth of it and every ten minutes, so the file may be larger by as much, and by one value.
         max_bytes: u64,
     },
     /// Redis or Valkey.
