@@ -13,7 +13,7 @@ use std::{
 use lently_cache::{
     CacheConfig, CacheService, Clock, Cost, Fetched, Kind, Lookup, Outcome, Pattern, Policy, RemoteConfig,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 const WEATHER: Kind = Kind { name: "weather", schema: 1 };
 
@@ -28,7 +28,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         remote: RemoteConfig::Disk { path: folder.join("cache.sqlite"), max_bytes: 64 << 20 },
         clock: clock.clone(),
         tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
         max_value_bytes: 1 << 20,
     };
     let policy = Policy {

@@ -12,7 +12,7 @@
 //! ```
 //! use std::time::Duration;
 //! use lently_cache::{CacheConfig, CacheService, Clock, Fetched, Kind, Outcome, Policy, RemoteConfig};
-//! use tokio_util::{sync::CancellationToken, task::TaskTracker};
+//! use tokio_util::task::TaskTracker;
 //!
 //! const GREETING: Kind = Kind { name: "greeting", schema: 1 };
 //!
@@ -25,7 +25,6 @@
 //!     remote: RemoteConfig::None,
 //!     clock: Clock::system(),
 //!     tasks: TaskTracker::new(),
-//!     stop: CancellationToken::new(),
 //!     max_value_bytes: 1 << 16,
 //! })
 //! .await?;

@@ -4,16 +4,22 @@
 use std::{cell::Cell, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use crate::{
     clock::later,
     entry::{Entry, Tier},
     pattern::Pattern,
+    service::MAX_KEY_BYTES,
 };
 
 /// What an entry takes beside key and value: the entry itself, the etag and the cache's own slot.
 const OVERHEAD_BYTES: u64 = 256;
+/// More would not part the threads of a usual machine any better.
+const MOST_SHARDS: u64 = 64;
 /// A guess at a usual entry, for the cache's initial tables.
 const USUAL_ENTRY_BYTES: u64 = 16 * 1024;
 
@@ -50,9 +56,24 @@ pub(crate) enum Found {
 }
 
 impl Memory {
-    pub(crate) fn new(bytes: u64) -> Self {
+    /// A tier of so many bytes in which the largest value finds room: each shard takes only what fits into it alone.
+    pub(crate) fn new(bytes: u64, max_value_bytes: u64) -> Self {
         let items = usize::try_from(bytes / USUAL_ENTRY_BYTES).unwrap_or(usize::MAX).clamp(64, 1 << 20);
-        Self { cache: (bytes > 0).then(|| Cache::with_weighter(items, bytes, Bytewise)) }
+        let largest = max_value_bytes.saturating_add(OVERHEAD_BYTES + MAX_KEY_BYTES as u64);
+        // A shard keeps a thirty-second of itself for new entries, and one entry may take the rest.
+        let shards = (bytes / (largest + largest / 16)).clamp(1, MOST_SHARDS);
+        // A power of two, for another number would be rounded up.
+        let shards = 1_usize << shards.ilog2();
+        let options = OptionsBuilder::new()
+            .shards(shards)
+            .estimated_items_capacity(items)
+            .weight_capacity(bytes)
+            .build()
+            .expect("the capacities were given");
+        let cache = || {
+            Cache::with_options(options, Bytewise, DefaultHashBuilder::default(), DefaultLifecycle::default())
+        };
+        Self { cache: (bytes > 0).then(cache) }
     }
 
     pub(crate) fn get(&self, key: &str, now: Timestamp) -> Found {

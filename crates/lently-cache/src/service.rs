@@ -13,6 +13,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::config::{CacheConfig, RemoteConfig};
 use crate::{
@@ -54,7 +56,10 @@ struct Inner {
     generations: Vec<AtomicU64>,
     counters: Counters,
     clock: Clock,
-    tasks: tokio_util::task::TaskTracker,
+    tasks: TaskTracker,
+    /// What goes on without a request: the supervision of Redis, the sweeping of the disk.
+    upkeep: TaskTracker,
+    stop: CancellationToken,
     max_value_bytes: u64,
 }
 
@@ -66,25 +71,30 @@ impl CacheService {
     /// A configuration that can never work, a disk file that can neither be opened nor made.
     pub async fn open(config: CacheConfig) -> Result<Self, CacheError> {
         config.check()?;
-        let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, stop, max_value_bytes } = config;
+        let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, max_value_bytes } = config;
+        let (upkeep, stop) = (TaskTracker::new(), CancellationToken::new());
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
-                Remote::Disk(Disk::open(path, max_bytes, clock.clone(), &tasks, &stop).await?)
+                Remote::Disk(Disk::open(path, max_bytes, clock.clone(), &upkeep, &stop).await?)
             }
             RemoteConfig::Redis(redis) => {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());
-                Remote::Redis(RedisClient::connect(redis, prefix, words, clock.clone(), &tasks, &stop).await?)
+                Remote::Redis(
+                    RedisClient::connect(redis, prefix, words, clock.clone(), &upkeep, &stop).await?,
+                )
             }
         };
         Ok(Self(Arc::new(Inner {
-            memory: Memory::new(memory_bytes),
+            memory: Memory::new(memory_bytes, max_value_bytes),
             remote,
             flights: Arc::default(),
             generations: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             counters: Counters::new(kinds, clock.now()),
             clock,
             tasks,
+            upkeep,
+            stop,
             max_value_bytes,
         })))
     }
@@ -245,11 +255,21 @@ impl CacheService {
         }
     }
 
-    /// Ends the link to Redis. Running fetches belong to the task tracker given at open; wait for it first.
+    /// Ends the link to Redis and all upkeep, and waits for its end, a second at most. Fetches still under way end as
+    /// they would without Redis; to have them stored, wait for their tracker (given at open) first.
     pub async fn close(&self) {
+        self.0.stop.cancel();
         if let Remote::Redis(redis) = &self.0.remote {
             redis.disconnect();
         }
+        self.0.upkeep.close();
+        let _ = timeout(Duration::from_secs(1), self.0.upkeep.wait()).await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -86,7 +86,6 @@ impl App {
             remote: config.cache.remote.clone(),
             clock: clock.clone(),
             tasks: tasks.tracker(),
-            stop: tasks.stop_signal(),
             max_value_bytes: config.cache.max_value_bytes,
         })
         .await?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{clock::Clock, error::CacheError, policy::Kind, redis::RedisConfig};
 
@@ -14,16 +14,16 @@ pub struct CacheConfig {
     /// Stands in front of every key in Redis; `lently:` for instance. Flush and patterns reach nothing else. It may be
     /// empty: then only keys that begin with a kind's name and a colon are reached.
     pub prefix: String,
-    /// The size of the memory tier, values and keys together; 0 switches it off.
+    /// The size of the memory tier, values and keys together, with room for a value of
+    /// `max_value_bytes` and an eighth; 0 switches it off.
     pub memory_bytes: u64,
     /// The remote tier.
     pub remote: RemoteConfig,
     /// Where the time comes from.
     pub clock: Clock,
-    /// Owns every task of the cache; wait for it at shutdown to let paid fetches end.
+    /// Owns the fetches; wait for it at shutdown, so that what is paid for is kept, then
+    /// [`close`](crate::CacheService::close).
     pub tasks: TaskTracker,
-    /// Ends the supervision of Redis.
-    pub stop: CancellationToken,
     /// The largest value taken. A larger one still goes to those who fetched it.
     pub max_value_bytes: u64,
 }
@@ -55,6 +55,14 @@ impl CacheConfig {
         }
         if self.max_value_bytes == 0 {
             return Err(CacheError::Config("max_value_bytes is 0: nothing could be stored".to_owned()));
+        }
+        let needed = self.max_value_bytes.saturating_add(self.max_value_bytes / 8).saturating_add(4096);
+        if self.memory_bytes != 0 && self.memory_bytes < needed {
+            return Err(CacheError::Config(format!(
+                "memory_bytes is {}: a value of max_value_bytes ({}) finds no room; give it {needed} or more, or 0 for no \
+                 memory tier, or lower max_value_bytes",
+                self.memory_bytes, self.max_value_bytes
+            )));
         }
         Ok(())
     }

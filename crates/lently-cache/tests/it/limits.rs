@@ -7,7 +7,11 @@ use crate::support::{config, in_memory, look, manual_clock, open_with, policy, p
 
 #[tokio::test]
 async fn the_memory_tier_keeps_within_its_bytes() {
-    let small = CacheConfig { memory_bytes: 1 << 20, ..config(RemoteConfig::None, manual_clock()) };
+    let small = CacheConfig {
+        memory_bytes: 1 << 20,
+        max_value_bytes: 64 << 10,
+        ..config(RemoteConfig::None, manual_clock())
+    };
     let bench = open_with(small).await;
     for n in 0..1000 {
         let value = Bytes::from(vec![b'x'; 10_000]);
@@ -49,4 +53,24 @@ async fn a_configuration_that_cannot_work_is_refused_at_the_start() {
         let opened = CacheService::open(config(remote, manual_clock())).await;
         assert!(matches!(opened, Err(CacheError::Config(_))));
     }
+}
+
+#[tokio::test]
+async fn the_largest_value_taken_finds_room_in_memory() {
+    for memory_bytes in [2 << 20, 16 << 20, 200 << 20] {
+        let bench =
+            open_with(CacheConfig { memory_bytes, ..config(RemoteConfig::None, manual_clock()) }).await;
+        for n in 0..20 {
+            let value = Bytes::from(vec![b'x'; 1 << 20]);
+            let stored = bench.cache.set(&format!("thing:{n}"), &policy(), value, Cost::default()).await;
+            assert!(stored.expect("a set").memory, "{n} of {memory_bytes}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_memory_that_could_not_hold_the_largest_value_is_refused() {
+    let small = CacheConfig { memory_bytes: 1 << 20, ..config(RemoteConfig::None, manual_clock()) };
+    let Err(error) = CacheService::open(small).await else { panic!("a refusal") };
+    assert!(error.to_string().contains("max_value_bytes"), "{error}");
 }

@@ -16,7 +16,7 @@ use lently_cache::{
     RemoteConfig, Tier,
 };
 use lently_testing::RedisServer;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 /// Reached only by a broken program.
 pub const BOUND: Duration = Duration::from_secs(30);
@@ -49,7 +49,6 @@ pub fn config(remote: RemoteConfig, clock: Clock) -> CacheConfig {
         remote,
         clock,
         tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
         max_value_bytes: 1 << 20,
     }
 }

@@ -87,7 +87,6 @@ impl House {
             remote: options.remote,
             clock: clock.clone(),
             tasks: tasks.clone(),
-            stop: stop.clone(),
             max_value_bytes: 16 << 20,
         })
         .await
