@@ -26,6 +26,9 @@ pub enum CacheError {
     /// The remote tier answered an error.
     #[error("the remote cache tier answered: {0}")]
     Remote(String),
+    /// The key holds something that is no cached value: another program's list, say. Writing replaces it.
+    #[error("the key holds something else than a cached value")]
+    WrongType,
     /// The disk tier's file cannot be used.
     #[error("cannot use the cache file {path}: {reason}", path = path.display())]
     Disk {

@@ -5,6 +5,8 @@ mod config;
 mod link;
 
 use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnection};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,6 +32,10 @@ use crate::{
 const SCAN_COUNT: usize = 500;
 /// An envelope's header fits into this many bytes; measuring a pattern reads no more of a value.
 const HEADER_WINDOW: isize = 4095;
+/// Keys whose size and header are asked for in one round trip: some 200 KiB of answers.
+const MEASURED_AT_ONCE: usize = 100;
+/// The code of Redis' answer where a key holds something else than a string.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// A client of one Redis server. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -168,19 +174,34 @@ impl RedisClient {
     /// As [`get`](Self::get).
     pub async fn measure_pattern(&self, pattern: &Pattern) -> Result<PatternReport, CacheError> {
         let mut report = PatternReport::default();
-        let mut seen = std::collections::HashSet::new();
+        // SCAN may tell a key twice. Of a key a hash is kept: eight bytes, so that a million of them is no matter.
+        let (mut seen, hasher) = (HashSet::new(), RandomState::new());
         let mut scan = Scan::new(self, pattern);
-        while let Some(keys) = scan.next().await? {
-            for key in keys {
-                if !seen.insert(key.clone()) {
-                    continue;
+        while let Some(mut keys) = scan.next().await? {
+            keys.retain(|key| seen.insert(hasher.hash_one(key)));
+            for batch in keys.chunks(MEASURED_AT_ONCE) {
+                let mut pipe = redis::pipe();
+                pipe.ignore_errors();
+                for key in batch {
+                    pipe.cmd("STRLEN").arg(key);
+                    pipe.cmd("GETRANGE").arg(key).arg(0).arg(HEADER_WINDOW);
                 }
-                let bytes: u64 = self.run(redis::cmd("STRLEN").arg(&key)).await?;
-                let head: Vec<u8> =
-                    self.run(redis::cmd("GETRANGE").arg(&key).arg(0).arg(HEADER_WINDOW)).await?;
-                report.keys += 1;
-                report.bytes += bytes;
-                report.cost = report.cost + envelope::cost_of(&head);
+                let told: Vec<RedisResult<redis::Value>> =
+                    self.bounded(async |mut connection| pipe.query_async(&mut connection).await).await?;
+                for pair in told.chunks(2) {
+                    // A key of another type is someone else's; one that is gone meanwhile has no bytes.
+                    let [Ok(bytes), Ok(head)] = pair else { continue };
+                    let (Ok(bytes), Ok(head)) =
+                        (u64::from_redis_value_ref(bytes), Vec::<u8>::from_redis_value_ref(head))
+                    else {
+                        continue;
+                    };
+                    if bytes > 0 {
+                        report.keys += 1;
+                        report.bytes += bytes;
+                        report.cost = report.cost + envelope::cost_of(&head);
+                    }
+                }
             }
         }
         Ok(report)
@@ -233,19 +254,25 @@ impl RedisClient {
     }
 
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
+        self.bounded(async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    /// Makes a call on a live connection within the command timeout, if Redis may be asked at all.
+    async fn bounded<T>(
+        &self,
+        call: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+    ) -> Result<T, CacheError> {
         let inner = &*self.0;
-        let Some(mut connection) = inner.link.connection() else {
+        let Some(connection) = inner.link.connection() else {
             let reason = inner.link.status().last_error.unwrap_or_else(|| "not connected yet".to_owned());
             return Err(CacheError::Resting { reason });
         };
         if !inner.breaker.permits(Instant::now()) {
             return Err(CacheError::Resting { reason: "Redis failed call after call".to_owned() });
         }
-        match timeout(inner.command_timeout, command.query_async(&mut connection)).await {
+        match timeout(inner.command_timeout, call(connection)).await {
             Ok(Ok(value)) => {
-                if inner.breaker.succeeded() {
-                    tracing::info!("Redis answers again");
-                }
+                self.succeeded();
                 Ok(value)
             }
             Ok(Err(error)) => Err(self.failed(&error)),
@@ -259,10 +286,21 @@ impl RedisClient {
         }
     }
 
+    fn succeeded(&self) {
+        if self.0.breaker.succeeded() {
+            tracing::info!("Redis answers again");
+        }
+    }
+
     /// Sorts an error: a broken wire suspends the link at once, an error from the server counts towards the breaker (as
     /// does no answer in time).
     fn failed(&self, error: &RedisError) -> CacheError {
         let inner = &*self.0;
+        if error.code() == Some(WRONG_TYPE) {
+            // Redis is well; somebody else uses the key for something else.
+            self.succeeded();
+            return CacheError::WrongType;
+        }
         let told = error.to_string();
         inner.swallowed.fetch_add(1, Ordering::Relaxed);
         if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {

@@ -287,7 +287,11 @@ impl Inner {
             return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
         };
         let generation = self.generation(key);
-        let stored = match self.swallow_count(self.remote.get(key).await) {
+        let stored = match self.remote.get(key).await {
+            Err(CacheError::WrongType) => return Lookup::Missing(MissReason::Unreadable),
+            answer => self.swallow_count(answer),
+        };
+        let stored = match stored {
             Ok(Some(stored)) => stored,
             Ok(None) => {
                 if doubtful.is_some() {

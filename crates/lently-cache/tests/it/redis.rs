@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lently_cache::{CacheConfig, Clock, LinkState, MEMORY_TRUST, Pattern, RedisClient, RedisConfig, Tier};
+use lently_cache::{
+    CacheConfig, Clock, LinkState, Lookup, MEMORY_TRUST, MissReason, Pattern, RedisClient, RedisConfig, Tier,
+};
 use lently_testing::{RedisServer, wait_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -138,4 +140,24 @@ async fn closing_ends_the_link_and_leaves_memory() {
     tokio::time::timeout(BOUND, bench.tasks.wait()).await.expect("every task ends");
     assert_ne!(bench.cache.health().state, LinkState::Up);
     assert!(look(&bench.cache, "thing:1").await.is_some());
+}
+
+/// Another program's list under a key of ours is a miss like any garbage, and says nothing about Redis' health.
+#[tokio::test]
+async fn a_key_of_another_type_is_an_unreadable_value_and_no_outage() {
+    let server = RedisServer::start().await;
+    let bench = on_redis(&server).await;
+    for n in 0..20 {
+        server.cli(&["RPUSH", &format!("lently-test:thing:{n}"), "x"]);
+    }
+    put(&bench.cache, "thing:string", "1").await;
+    for n in 0..20 {
+        let lookup = bench.cache.get(THING, &format!("thing:{n}")).await;
+        assert_eq!(lookup, Lookup::Missing(MissReason::Unreadable));
+    }
+    let report = bench.cache.measure_pattern(&Pattern::any()).await.expect("a report");
+    assert_eq!(report.keys, 1, "{report:?}");
+    assert_eq!((bench.cache.health().state, bench.cache.stats().errors), (LinkState::Up, 0));
+    put(&bench.cache, "thing:3", "2").await;
+    assert_eq!(server.cli(&["TYPE", "lently-test:thing:3"]), "string");
 }
