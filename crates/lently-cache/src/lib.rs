@@ -2,6 +2,8 @@
 //!
 //! - One fetch per key and process, however many callers; a caller that leaves does not waste it.
 //! - A value that is deleted while it is being fetched is not stored.
+//! - What another process changes in Redis leaves no copy behind in memory; a process that may have missed a change
+//!   knows it and asks again.
 //! - Redis may be absent, die, hang, fill up or be replaced: callers get their values, and the cache heals by itself.
 //! - Values are bytes. A hit is never parsed and never copied.
 //! - Every wait, size and queue is bounded; time comes from a [`Clock`] that tests move.
@@ -46,6 +48,7 @@
 
 mod breaker;
 mod clock;
+mod coherence;
 mod disk;
 mod entry;
 mod envelope;
@@ -61,6 +64,7 @@ mod stats;
 
 pub use self::{
     clock::Clock,
+    coherence::MEMORY_TRUST,
     entry::{
         Answer, Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, Outcome,
         PatternReport, Stored, Tier, WarmEntry, WarmReport,
@@ -70,6 +74,6 @@ pub use self::{
     policy::{Cost, Kind, Policy},
     redis::{LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, TlsConfig},
     remote::Health,
-    service::{CacheConfig, CacheService, MAX_KEY_BYTES, MEMORY_TRUST, RemoteConfig},
+    service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
     stats::{KindStats, Stats},
 };

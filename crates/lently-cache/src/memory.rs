@@ -1,7 +1,7 @@
-//! The memory tier: bounded in bytes, frequency-aware, checked against the clock on every read.
-//! It never asks another tier.
+//! The memory tier: bounded in bytes, frequency-aware, checked against the clock on every read. It hears what the remote
+//! tier tells of changes, and never asks it.
 
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use quick_cache::{
@@ -11,6 +11,7 @@ use quick_cache::{
 
 use crate::{
     clock::later,
+    coherence::{Coherence, MEMORY_TRUST, Notice, Ticket, Writing},
     entry::{Entry, Tier},
     pattern::Pattern,
     service::MAX_KEY_BYTES,
@@ -26,8 +27,28 @@ const USUAL_ENTRY_BYTES: u64 = 16 * 1024;
 #[derive(Clone)]
 struct Held {
     entry: Entry,
-    /// Until when it is served without asking the remote tier whether it is still there.
-    trusted_until: Timestamp,
+    trust: Trust,
+}
+
+/// How long a copy is served without asking the remote tier whether it is still there.
+#[derive(Clone, Copy)]
+enum Trust {
+    /// The remote tier has no other: there is none, or it did not take the value.
+    Always,
+    /// The remote tier tells nothing of changes.
+    Until(Timestamp),
+    /// As long as this epoch of notices lasts.
+    Epoch(u64),
+}
+
+/// What became of a written value in the remote tier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is there.
+    Remotely,
+    /// There is no remote tier, or it did not take it. Asking it would only lose the value, and paying for it again is
+    /// worse than that another node's delete does not reach this copy.
+    HereAlone,
 }
 
 #[derive(Clone)]
@@ -42,6 +63,7 @@ impl Weighter<Arc<str>, Held> for Bytewise {
 pub(crate) struct Memory {
     /// `None` where the tier is switched off by a size of zero.
     cache: Option<Cache<Arc<str>, Held, Bytewise>>,
+    coherence: Coherence,
 }
 
 /// What memory knows of a key.
@@ -73,34 +95,103 @@ impl Memory {
         let cache = || {
             Cache::with_options(options, Bytewise, DefaultHashBuilder::default(), DefaultLifecycle::default())
         };
-        Self { cache: (bytes > 0).then(cache) }
+        Self { cache: (bytes > 0).then(cache), coherence: Coherence::new() }
     }
 
-    pub(crate) fn get(&self, key: &str, now: Timestamp) -> Found {
+    /// Looks by the clock's `now`; `at` is the same moment by a clock that never jumps.
+    pub(crate) fn get(&self, key: &str, now: Timestamp, at: Instant) -> Found {
         let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(key)) else { return Found::Absent };
         if now >= held.entry.fresh_until {
             self.remove(key);
-            Found::Expired
-        } else if now < held.trusted_until {
-            Found::Trusted(held.entry)
-        } else {
-            Found::Doubtful(held.entry)
+            return Found::Expired;
         }
+        let trusted = match held.trust {
+            Trust::Always => true,
+            Trust::Until(until) => now < until,
+            Trust::Epoch(epoch) => self.coherence.believes(epoch, at),
+        };
+        if trusted { Found::Trusted(held.entry) } else { Found::Doubtful(held.entry) }
     }
 
-    /// Keeps `entry`; `trust` bounds how long it is believed without asking the remote tier.
-    pub(crate) fn insert(
+    /// To be taken before the remote tier is asked; see [`fill`](Self::fill).
+    pub(crate) fn ticket(&self, key: &str) -> Ticket {
+        self.coherence.ticket(key)
+    }
+
+    /// Keeps what was read from the remote tier, unless the key changed since `ticket` was taken.
+    pub(crate) fn fill(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket, now: Timestamp) -> bool {
+        if !self.coherence.is_current(ticket) {
+            return false;
+        }
+        let trust = match ticket.epoch() {
+            Some(epoch) => Trust::Epoch(epoch),
+            None => Trust::Until(later(now, MEMORY_TRUST)),
+        };
+        let kept = self.insert(key, entry, trust);
+        if self.coherence.is_current(ticket) {
+            return kept;
+        }
+        self.remove(key);
+        false
+    }
+
+    /// To be taken before the remote tier is written to; see [`keep`](Self::keep).
+    pub(crate) fn write(&self, key: &str) -> Writing<'_> {
+        self.coherence.write(key)
+    }
+
+    /// Keeps what was written, unless somebody else changed the key meanwhile: then nothing is kept of it.
+    pub(crate) fn keep(
         &self,
         key: &Arc<str>,
         entry: &Entry,
+        writing: &Writing<'_>,
+        written: Written,
         now: Timestamp,
-        trust: Option<Duration>,
     ) -> bool {
+        let Some(ticket) = writing.written() else {
+            self.remove(key);
+            return false;
+        };
+        if written == Written::Remotely {
+            return self.fill(key, entry, ticket, now);
+        }
+        let kept = self.insert(key, entry, Trust::Always);
+        if self.coherence.is_current(ticket) {
+            return kept;
+        }
+        self.remove(key);
+        false
+    }
+
+    fn insert(&self, key: &Arc<str>, entry: &Entry, trust: Trust) -> bool {
         let Some(cache) = &self.cache else { return false };
-        let trusted_until = trust.map_or(Timestamp::MAX, |trust| later(now, trust));
-        let held = Held { entry: Entry { tier: Tier::Memory, ..entry.clone() }, trusted_until };
-        cache.insert(key.clone(), held);
+        cache.insert(key.clone(), Held { entry: Entry { tier: Tier::Memory, ..entry.clone() }, trust });
         cache.contains_key(key)
+    }
+
+    /// Acts on what the remote tier tells.
+    pub(crate) fn hear(&self, notice: Notice<'_>) {
+        match notice {
+            Notice::Armed => self.coherence.notices_arrive(true),
+            Notice::Lost => self.coherence.notices_arrive(false),
+            Notice::Confirmed(at) => self.coherence.confirm(at),
+            Notice::Changed(key) => {
+                self.coherence.raise(key);
+                self.remove(key);
+            }
+            Notice::Flushed => {
+                self.coherence.notices_arrive(true);
+                if let Some(cache) = &self.cache {
+                    cache.retain(|_, held| matches!(held.trust, Trust::Always));
+                }
+            }
+        }
+    }
+
+    /// Makes worthless what is being read of any key.
+    pub(crate) fn distrust_reads(&self) {
+        self.coherence.raise_all();
     }
 
     pub(crate) fn remove(&self, key: &str) -> bool {

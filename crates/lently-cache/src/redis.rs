@@ -3,6 +3,7 @@
 
 mod config;
 mod link;
+mod tracking;
 
 use std::{
     collections::HashSet,
@@ -19,10 +20,14 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnec
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::link::Link;
+pub(crate) use self::tracking::Listener;
 pub use self::{
     config::{MAX_CONNECTIONS, RedisConfig, TlsConfig},
     link::LinkState,
+};
+use self::{
+    link::{Lane, Link},
+    tracking::Tracking,
 };
 use crate::{
     breaker::Breaker, clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern,
@@ -59,6 +64,7 @@ pub(crate) struct RedisHealth {
     pub since: jiff::Timestamp,
     pub last_error: Option<String>,
     pub errors: u64,
+    pub tracking: bool,
 }
 
 impl RedisClient {
@@ -77,17 +83,32 @@ impl RedisClient {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, CacheError> {
+        Self::connect_and_listen(config, prefix.into(), words, clock, tasks, stop, None).await
+    }
+
+    /// The same, with someone who hears of changes to our keys, by whomever but this client.
+    pub(crate) async fn connect_and_listen(
+        config: RedisConfig,
+        prefix: String,
+        words: impl IntoIterator<Item = String>,
+        clock: Clock,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        listener: Option<Listener>,
+    ) -> Result<Self, CacheError> {
         let client = config.client()?;
         let command_timeout = config.command_timeout;
-        let link = Arc::new(Link::new(config, client, clock));
+        let words: Vec<String> = words.into_iter().map(|word| format!("{word}:")).collect();
+        let tracking = listener.map(|listener| Tracking::new(listener, &prefix, &words));
+        let link = Arc::new(Link::new(config, client, clock, tracking));
         let stop = stop.child_token();
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;
         Ok(Self(Arc::new(Inner {
             link,
             breaker: Breaker::new(),
-            prefix: prefix.into(),
-            words: words.into_iter().map(|word| format!("{word}:")).collect(),
+            prefix,
+            words,
             command_timeout,
             swallowed: AtomicU64::new(0),
             stop,
@@ -116,7 +137,7 @@ impl RedisClient {
     /// As [`get`](Self::get).
     pub async fn set(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
         let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2);
-        self.run(redis::cmd("SET").arg(self.full(key)).arg(value).arg("PX").arg(milliseconds)).await
+        self.change(redis::cmd("SET").arg(self.full(key)).arg(value).arg("PX").arg(milliseconds)).await
     }
 
     /// Deletes `key`; how many there were, 0 or 1.
@@ -124,7 +145,7 @@ impl RedisClient {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn delete(&self, key: &str) -> Result<u64, CacheError> {
-        self.run(redis::cmd("UNLINK").arg(self.full(key))).await
+        self.change(redis::cmd("UNLINK").arg(self.full(key))).await
     }
 
     /// Whether `key` is there.
@@ -154,7 +175,7 @@ impl RedisClient {
         let mut scan = Scan::new(self, pattern);
         while let Some(keys) = scan.next().await? {
             if !keys.is_empty() {
-                deleted += self.run::<u64>(redis::cmd("UNLINK").arg(keys)).await?;
+                deleted += self.change::<u64>(redis::cmd("UNLINK").arg(keys)).await?;
             }
         }
         Ok(deleted)
@@ -186,8 +207,9 @@ impl RedisClient {
                     pipe.cmd("STRLEN").arg(key);
                     pipe.cmd("GETRANGE").arg(key).arg(0).arg(HEADER_WINDOW);
                 }
-                let told: Vec<RedisResult<redis::Value>> =
-                    self.bounded(async |mut connection| pipe.query_async(&mut connection).await).await?;
+                let told: Vec<RedisResult<redis::Value>> = self
+                    .bounded(Lane::Any, async |mut connection| pipe.query_async(&mut connection).await)
+                    .await?;
                 for pair in told.chunks(2) {
                     // A key of another type is someone else's; one that is gone meanwhile has no bytes.
                     let [Ok(bytes), Ok(head)] = pair else { continue };
@@ -246,6 +268,7 @@ impl RedisClient {
             since: status.since,
             last_error: status.last_error,
             errors: self.0.swallowed.load(Ordering::Relaxed),
+            tracking: self.0.link.is_tracking(),
         }
     }
 
@@ -253,17 +276,24 @@ impl RedisClient {
         format!("{}{key}", self.0.prefix)
     }
 
+    /// Asks, on any connection.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
-        self.bounded(async |mut connection| command.query_async(&mut connection).await).await
+        self.bounded(Lane::Any, async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    /// Changes something, on the connection that hears of changes by others and not of its own.
+    async fn change<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
+        self.bounded(Lane::Tracked, async |mut connection| command.query_async(&mut connection).await).await
     }
 
     /// Makes a call on a live connection within the command timeout, if Redis may be asked at all.
     async fn bounded<T>(
         &self,
+        lane: Lane,
         call: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<T, CacheError> {
         let inner = &*self.0;
-        let Some(connection) = inner.link.connection() else {
+        let Some(connection) = inner.link.connection(lane) else {
             let reason = inner.link.status().last_error.unwrap_or_else(|| "not connected yet".to_owned());
             return Err(CacheError::Resting { reason });
         };

@@ -27,6 +27,9 @@ pub struct Health {
     pub remote: &'static str,
     /// What the link is doing; always up for a disk or for none.
     pub state: LinkState,
+    /// Whether changes by other processes are told, so that copies in memory are believed as long as they are fresh. Where
+    /// they are not, a copy is believed for [`MEMORY_TRUST`](crate::MEMORY_TRUST).
+    pub tracking: bool,
     /// Since when, for Redis.
     pub since: Option<Timestamp>,
     /// Errors of the remote tier that nobody was bothered with, since the start.
@@ -105,19 +108,28 @@ impl Remote {
             Self::None => Health {
                 remote: "none",
                 state: LinkState::Up,
+                tracking: false,
                 since: None,
                 swallowed_errors: 0,
                 last_error: None,
             },
             Self::Disk(disk) => {
                 let (swallowed_errors, last_error) = disk.errors();
-                Health { remote: "disk", state: LinkState::Up, since: None, swallowed_errors, last_error }
+                Health {
+                    remote: "disk",
+                    state: LinkState::Up,
+                    tracking: false,
+                    since: None,
+                    swallowed_errors,
+                    last_error,
+                }
             }
             Self::Redis(redis) => {
                 let health = redis.health();
                 Health {
                     remote: "redis",
                     state: health.state,
+                    tracking: health.tracking,
                     since: Some(health.since),
                     swallowed_errors: health.errors,
                     last_error: health.last_error,

@@ -5,10 +5,7 @@ mod config;
 mod flying;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,23 +21,16 @@ use crate::{
     envelope::{self, BareLife, Decoded, Limits},
     error::CacheError,
     flight::Flights,
-    memory::{Found, Memory},
+    memory::{Found, Memory, Written},
     pattern::Pattern,
     policy::{Cost, Kind, Policy},
-    redis::RedisClient,
+    redis::{Listener, RedisClient},
     remote::{Health, Remote},
     stats::{Counters, Stats},
 };
 
-/// How long a memory copy is believed without asking the remote tier, which others may have changed: the bound on
-/// seeing what another process deleted. While the remote tier cannot be asked, a fresh memory copy is served. A value
-/// that the remote tier did not take (it was down, or full) is believed as long as it is fresh.
-pub const MEMORY_TRUST: Duration = Duration::from_secs(2);
 /// The longest key taken.
 pub const MAX_KEY_BYTES: usize = 1024;
-/// Generations are counted per stripe of keys, not per key; a collision costs a memory copy, nothing else.
-const STRIPES: usize = 1024;
-
 /// The cache. Cheap to clone; all clones are one cache.
 ///
 /// Its verbs can be cancelled by dropping them: a fetch that is under way goes on and its value is kept, a write
@@ -49,11 +39,9 @@ const STRIPES: usize = 1024;
 pub struct CacheService(Arc<Inner>);
 
 struct Inner {
-    memory: Memory,
+    memory: Arc<Memory>,
     remote: Remote,
     flights: Arc<Flights>,
-    /// Raised by every change, so that a read that began before it does not fill memory with the old value.
-    generations: Vec<AtomicU64>,
     counters: Counters,
     clock: Clock,
     tasks: TaskTracker,
@@ -73,6 +61,7 @@ impl CacheService {
         config.check()?;
         let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, max_value_bytes } = config;
         let (upkeep, stop) = (TaskTracker::new(), CancellationToken::new());
+        let memory = Arc::new(Memory::new(memory_bytes, max_value_bytes));
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
@@ -80,16 +69,24 @@ impl CacheService {
             }
             RemoteConfig::Redis(redis) => {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());
-                Remote::Redis(
-                    RedisClient::connect(redis, prefix, words, clock.clone(), &upkeep, &stop).await?,
-                )
+                let (hearing, clock) = (memory.clone(), clock.clone());
+                let listener: Listener = Arc::new(move |notice| hearing.hear(notice));
+                let client = RedisClient::connect_and_listen(
+                    redis,
+                    prefix,
+                    words,
+                    clock,
+                    &upkeep,
+                    &stop,
+                    Some(listener),
+                );
+                Remote::Redis(client.await?)
             }
         };
         Ok(Self(Arc::new(Inner {
-            memory: Memory::new(memory_bytes, max_value_bytes),
+            memory,
             remote,
             flights: Arc::default(),
-            generations: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
             counters: Counters::new(kinds, clock.now()),
             clock,
             tasks,
@@ -103,7 +100,7 @@ impl CacheService {
     pub async fn get(&self, kind: Kind, key: &str) -> Lookup {
         let began = Instant::now();
         let lookup = match check_key(key) {
-            Ok(()) => self.0.look_up(kind, key, None).await,
+            Ok(()) => self.0.look_up(kind, key, None, began).await,
             Err(_) => Lookup::Missing(MissReason::Absent),
         };
         match &lookup {
@@ -143,10 +140,10 @@ impl CacheService {
         check_key(key).map_err(CacheError::BadKey)?;
         let inner = &*self.0;
         inner.flights.fence(key).await;
-        inner.raise_generation(key);
+        let writing = inner.memory.write(key);
         let in_memory = inner.memory.remove(key);
         let remote = inner.swallow_count(inner.remote.delete(key).await);
-        inner.raise_generation(key);
+        drop(writing);
         inner.memory.remove(key);
         let deleted = remote?.max(u64::from(in_memory));
         inner.counters.deleted(deleted);
@@ -160,10 +157,10 @@ impl CacheService {
     pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
         let inner = &*self.0;
         inner.flights.fence_matching(Some(pattern)).await;
-        inner.raise_all_generations();
+        inner.memory.distrust_reads();
         let in_memory = inner.memory.remove_matching(pattern);
         let remote = inner.swallow_count(inner.remote.delete_pattern(pattern).await);
-        inner.raise_all_generations();
+        inner.memory.distrust_reads();
         inner.memory.remove_matching(pattern);
         // Memory holds copies of what the remote tier has, except what only memory took.
         let deleted = remote?.max(in_memory);
@@ -206,7 +203,7 @@ impl CacheService {
         let inner = &*self.0;
         check_key(key).ok()?;
         let now = inner.clock.now();
-        let doubtful = match inner.memory.get(key, now) {
+        let doubtful = match inner.memory.get(key, now, Instant::now()) {
             Found::Trusted(entry) => return Some(entry.ttl(now)),
             Found::Doubtful(entry) => Some(entry.ttl(now)),
             Found::Expired | Found::Absent => None,
@@ -275,9 +272,9 @@ impl Drop for Inner {
 
 impl Inner {
     /// Memory, then the remote tier. Fills memory. `policy_fresh` is the life a bare value would have.
-    async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>) -> Lookup {
+    async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>, began: Instant) -> Lookup {
         let now = self.clock.now();
-        let (doubtful, expired) = match self.memory.get(key, now) {
+        let (doubtful, expired) = match self.memory.get(key, now, began) {
             Found::Trusted(entry) => return Lookup::Fresh(entry),
             Found::Doubtful(entry) => (Some(entry), false),
             Found::Expired => (None, true),
@@ -286,7 +283,7 @@ impl Inner {
         let Some(tier) = self.remote.tier() else {
             return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
         };
-        let generation = self.generation(key);
+        let ticket = self.memory.ticket(key);
         let stored = match self.remote.get(key).await {
             Err(CacheError::WrongType) => return Lookup::Missing(MissReason::Unreadable),
             answer => self.swallow_count(answer),
@@ -303,7 +300,7 @@ impl Inner {
         };
         match self.decode(&stored, kind, tier, key, policy_fresh).await {
             Decoded::Entry(entry) => {
-                self.fill_memory(&Arc::from(key), &entry, generation);
+                self.memory.fill(&Arc::from(key), &entry, ticket, self.clock.now());
                 Lookup::Fresh(entry)
             }
             Decoded::Expired => Lookup::Missing(MissReason::Expired),
@@ -329,17 +326,6 @@ impl Inner {
         envelope::decode(stored, kind, tier, limits, self.clock.now(), bare)
     }
 
-    /// Puts what was read into memory, unless the key changed since `generation` was taken.
-    fn fill_memory(&self, key: &Arc<str>, entry: &Entry, generation: u64) {
-        if self.generation(key) != generation {
-            return;
-        }
-        self.memory.insert(key, entry, self.clock.now(), Some(MEMORY_TRUST));
-        if self.generation(key) != generation {
-            self.memory.remove(key);
-        }
-    }
-
     /// Writes both tiers.
     async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry) -> Stored {
         let now = self.clock.now();
@@ -347,7 +333,7 @@ impl Inner {
         if ttl.is_zero() {
             return Stored { memory: false, remote: false };
         }
-        self.raise_generation(key);
+        let writing = self.memory.write(key);
         let remote = match self.remote.tier() {
             None => false,
             Some(_) => {
@@ -355,11 +341,8 @@ impl Inner {
                 self.swallow_count(self.remote.set(key, stored, ttl).await).is_ok()
             }
         };
-        self.raise_generation(key);
-        // Asking a remote tier that never got the value would only lose it, and paying for it again is worse than
-        // that another node's delete does not reach this copy.
-        let trust = remote.then_some(MEMORY_TRUST);
-        let memory = self.memory.insert(key, entry, now, trust);
+        let written = if remote { Written::Remotely } else { Written::HereAlone };
+        let memory = self.memory.keep(key, entry, &writing, written, now);
         if memory || remote {
             self.counters.set(policy.kind);
         }
@@ -371,27 +354,6 @@ impl Inner {
             self.counters.error();
         }
         result
-    }
-
-    fn stripe(&self, key: &str) -> &AtomicU64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        &self.generations[(hasher.finish() as usize) % STRIPES]
-    }
-
-    fn generation(&self, key: &str) -> u64 {
-        self.stripe(key).load(Ordering::SeqCst)
-    }
-
-    fn raise_generation(&self, key: &str) {
-        self.stripe(key).fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn raise_all_generations(&self) {
-        for generation in &self.generations {
-            generation.fetch_add(1, Ordering::SeqCst);
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    TlsCertificates,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -104,7 +105,11 @@ impl RedisConfig {
                 self.max_connections
             )));
         }
-        let mut settings = RedisConnectionInfo::default().set_db(i64::from(self.db)).set_skip_set_lib_name();
+        let mut settings = RedisConnectionInfo::default()
+            .set_db(i64::from(self.db))
+            .set_skip_set_lib_name()
+            // Notices of changes are pushed between answers.
+            .set_protocol(ProtocolVersion::RESP3);
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
         }

@@ -1,5 +1,6 @@
 //! The supervised link to Redis: connects, publishes the connections, and takes them back the moment one fails.
-//! Nobody ever waits for a reconnect: without a published connection a command is refused at once.
+//! Nobody ever waits for a reconnect: without a published connection a command is refused at once. Where changes are listened
+//! for, the first connection is armed before any is published.
 //!
 //! redis-rs' own ConnectionManager blocks callers while Redis is away and never notices a hung server (measured:
 //! 9.4 s a call, 99 of 99 calls timed out without recovery; redis-rs 1.8.1, November 2026), hence this.
@@ -7,9 +8,9 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -23,11 +24,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::RedisConfig;
+use super::{RedisConfig, tracking::Tracking};
 use crate::clock::Clock;
 
-/// An idle link is asked whether it lives this often: a half-open socket says nothing by itself.
-const PING_EVERY: Duration = Duration::from_secs(1);
+/// A link is asked whether it lives this often: a half-open socket says nothing by itself. A quarter of the time for which
+/// memory is believed without an answer.
+const PING_EVERY: Duration = Duration::from_millis(500);
 /// The first wait after a failed attempt to connect; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest, so that a Redis that comes back is used within about a second.
@@ -48,12 +50,24 @@ pub enum LinkState {
     Resting,
 }
 
+/// Which connection a call goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// One after the other.
+    Any,
+    /// The one that hears of changes.
+    Tracked,
+}
+
 pub(super) struct Link {
     config: RedisConfig,
     client: Client,
     clock: Clock,
+    tracking: Option<Tracking>,
     connections: ArcSwapOption<Vec<MultiplexedConnection>>,
     next: AtomicUsize,
+    /// Whether it was told that the server refuses to tell of changes.
+    untracked: AtomicBool,
     suspected: Notify,
     changed: Notify,
     status: Mutex<Status>,
@@ -67,26 +81,36 @@ pub(super) struct Status {
 }
 
 impl Link {
-    pub(super) fn new(config: RedisConfig, client: Client, clock: Clock) -> Self {
+    pub(super) fn new(config: RedisConfig, client: Client, clock: Clock, tracking: Option<Tracking>) -> Self {
         let since = clock.now();
         Self {
             config,
             client,
             clock,
+            tracking,
             connections: ArcSwapOption::empty(),
             next: AtomicUsize::new(0),
+            untracked: AtomicBool::new(false),
             suspected: Notify::new(),
             changed: Notify::new(),
             status: Mutex::new(Status { state: LinkState::Connecting, since, last_error: None }),
         }
     }
 
-    /// A live connection, taken in turn; `None` while there is none.
-    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+    /// A live connection; `None` while there is none.
+    pub(super) fn connection(&self, lane: Lane) -> Option<MultiplexedConnection> {
         let connections = self.connections.load();
         let connections = connections.as_ref()?;
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let turn = match lane {
+            Lane::Tracked => 0,
+            Lane::Any => self.next.fetch_add(1, Ordering::Relaxed),
+        };
         connections.get(turn % connections.len()).cloned()
+    }
+
+    /// Whether changes by others are told at the moment.
+    pub(super) fn is_tracking(&self) -> bool {
+        self.tracking.as_ref().is_some_and(Tracking::is_armed)
     }
 
     /// Takes the connections out of use until the supervisor has asked them, or others, and got an answer.
@@ -138,6 +162,9 @@ impl Link {
                 }
                 Err(error) => self.fell(error),
             }
+            if let Some(tracking) = &self.tracking {
+                tracking.lose();
+            }
             let jitter = rand::rng().random_range(0.5..1.0);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -148,14 +175,15 @@ impl Link {
         self.connections.store(None);
     }
 
-    async fn connect(&self) -> Result<Vec<MultiplexedConnection>, String> {
+    async fn connect(self: &Arc<Self>) -> Result<Vec<MultiplexedConnection>, String> {
         let within = self.config.connect_timeout;
         // Our own timeouts enclose each command; redis-rs' would only come second.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(None);
         let connect = async {
             let mut connections = Vec::with_capacity(self.config.max_connections);
-            for _ in 0..self.config.max_connections {
+            connections.push(self.connect_first(config.clone()).await?);
+            while connections.len() < self.config.max_connections {
                 connections.push(self.client.get_multiplexed_async_connection_with_config(&config).await?);
             }
             Ok::<_, redis::RedisError>(connections)
@@ -166,6 +194,32 @@ impl Link {
         };
         self.ping_all(&connections).await?;
         Ok(connections)
+    }
+
+    /// Connects the one that hears of changes, where somebody listens.
+    async fn connect_first(
+        self: &Arc<Self>,
+        config: AsyncConnectionConfig,
+    ) -> redis::RedisResult<MultiplexedConnection> {
+        let Some(tracking) = &self.tracking else {
+            return self.client.get_multiplexed_async_connection_with_config(&config).await;
+        };
+        let link = Arc::downgrade(self);
+        let config = tracking.prepare(config, move || {
+            if let Some(link) = link.upgrade() {
+                link.suspect("the connection that hears of changes broke".to_owned());
+            }
+        });
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        match tracking.arm(&mut connection).await {
+            Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),
+            Err(error) if !self.untracked.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(redis = %self.config.address(), %error,
+                    "Redis tells nothing of changes (CLIENT TRACKING); copies in memory are trusted for two seconds only");
+            }
+            _ => {}
+        }
+        Ok(connection)
     }
 
     /// Returns, with the reason, once the connections are no longer worth having.
@@ -185,13 +239,18 @@ impl Link {
     }
 
     async fn ping_all(&self, connections: &[MultiplexedConnection]) -> Result<(), String> {
-        let within = self.config.command_timeout;
+        let (within, sent_at) = (self.config.command_timeout, Instant::now());
         let pings = connections.iter().map(|connection| {
             let mut connection = connection.clone();
             async move { redis::cmd("PING").query_async::<redis::Value>(&mut connection).await }
         });
         match timeout(within, futures::future::try_join_all(pings)).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => {
+                if let Some(tracking) = &self.tracking {
+                    tracking.confirm(sent_at);
+                }
+                Ok(())
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer to PING within {within:?}")),
         }

@@ -28,7 +28,7 @@ impl CacheService {
         check_key(key).map_err(FetchError::BadKey)?;
         let inner = &self.0;
         let began = Instant::now();
-        if let Found::Trusted(entry) = inner.memory.get(key, inner.clock.now()) {
+        if let Found::Trusted(entry) = inner.memory.get(key, inner.clock.now(), began) {
             inner.counters.hit(policy.kind, entry.tier, began.elapsed());
             return Ok(Answer { entry, outcome: Outcome::Hit });
         }
@@ -139,7 +139,7 @@ impl Inner {
     {
         if look {
             let began = Instant::now();
-            if let Lookup::Fresh(entry) = self.look_up(policy.kind, key, Some(policy.fresh)).await {
+            if let Lookup::Fresh(entry) = self.look_up(policy.kind, key, Some(policy.fresh), began).await {
                 return Landed::Found(entry);
             }
             self.counters.missed_in(policy.kind, began.elapsed());

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use lently_cache::{
-    CacheConfig, Clock, LinkState, Lookup, MEMORY_TRUST, MissReason, Pattern, RedisClient, RedisConfig, Tier,
-};
+use lently_cache::{CacheConfig, Clock, LinkState, Lookup, MissReason, Pattern, RedisClient, RedisConfig};
 use lently_testing::{RedisServer, wait_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::support::{
-    BOUND, THING, config, is_missing, look, manual_clock, on_redis, open_with, put, redis, redis_config,
+    BOUND, THING, config, look, manual_clock, on_redis, open_with, put, redis, redis_config,
 };
 
 #[tokio::test]
@@ -71,22 +68,6 @@ async fn many_keys_are_deleted_in_batches_without_keys_or_flushdb() {
     assert_eq!(server.cli(&["DBSIZE"]), "0");
     let commands = server.cli(&["INFO", "commandstats"]);
     assert!(!commands.contains("cmdstat_keys") && !commands.contains("cmdstat_flush"), "{commands}");
-}
-
-/// Until nodes tell one another, the bound is the trust in a memory copy.
-#[tokio::test]
-async fn what_another_node_changes_is_seen_within_the_trust_of_a_memory_copy() {
-    let server = RedisServer::start().await;
-    let (here, there) = (on_redis(&server).await, on_redis(&server).await);
-    put(&here.cache, "thing:1", "1").await;
-    assert_eq!(look(&there.cache, "thing:1").await, Some((Bytes::from_static(b"1"), Tier::Redis)));
-    assert_eq!(look(&there.cache, "thing:1").await.expect("a hit").1, Tier::Memory);
-    put(&there.cache, "thing:1", "2").await;
-    here.clock.advance(MEMORY_TRUST);
-    assert_eq!(look(&here.cache, "thing:1").await.expect("a hit").0, "2");
-    here.cache.delete("thing:1").await.expect("a delete");
-    there.clock.advance(MEMORY_TRUST);
-    assert!(is_missing(&there.cache.get(THING, "thing:1").await));
 }
 
 #[tokio::test]

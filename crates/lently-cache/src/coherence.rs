@@ -1,0 +1,226 @@
+//! Whether a copy in memory still is what the remote tier has: generations that every change raises, and an epoch that ends
+//! whenever changes may have been missed. It keeps no value and asks nobody.
+//!
+//! A reader takes a [`Ticket`] before it asks the remote tier and keeps what it got only if the ticket is still current.
+//! A writer makes itself known while it writes, so that two of them never both keep their value.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+/// How long copies in memory are believed after the last sign that the remote tier's notices of changes arrive. This is the
+/// bound on serving what another process has changed; a tier that sends no notices is asked again after as long.
+pub const MEMORY_TRUST: Duration = Duration::from_secs(2);
+/// Generations are counted per stripe of keys, not per key; a collision costs a memory copy, nothing else.
+const STRIPES: usize = 1024;
+
+/// What the remote tier lets this process know of changes by others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Notice<'a> {
+    /// Notices arrive from now on; what was missed before is not known.
+    Armed,
+    /// The key (without prefix) was changed, deleted or has expired.
+    Changed(&'a str),
+    /// Everything is gone.
+    Flushed,
+    /// Whatever happened until then has been told.
+    Confirmed(Instant),
+    /// Notices no longer arrive.
+    Lost,
+}
+
+pub(crate) struct Coherence {
+    stripes: Vec<Stripe>,
+    hasher: RandomState,
+    /// Odd while notices arrive, even while they do not; raised on each change from one to the other.
+    epoch: AtomicU64,
+    /// Until when copies of this epoch are believed, in milliseconds since `base`.
+    believed_until: AtomicU64,
+    base: Instant,
+}
+
+#[derive(Default)]
+struct Stripe {
+    generation: AtomicU64,
+    writers: AtomicU32,
+}
+
+/// The state of things when a look at the remote tier began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    stripe: usize,
+    generation: u64,
+    epoch: u64,
+}
+
+impl Ticket {
+    /// The epoch in which notices arrived, or `None` where they did not.
+    pub(crate) fn epoch(self) -> Option<u64> {
+        (self.epoch % 2 == 1).then_some(self.epoch)
+    }
+}
+
+impl Coherence {
+    pub(crate) fn new() -> Self {
+        Self {
+            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
+            hasher: RandomState::new(),
+            epoch: AtomicU64::new(0),
+            believed_until: AtomicU64::new(0),
+            base: Instant::now(),
+        }
+    }
+
+    pub(crate) fn ticket(&self, key: &str) -> Ticket {
+        let stripe = self.hasher.hash_one(key) as usize % STRIPES;
+        // The epoch first: if it ends between the two reads, the ticket is of the one that ended.
+        let epoch = self.epoch.load(SeqCst);
+        Ticket { stripe, generation: self.stripes[stripe].generation.load(SeqCst), epoch }
+    }
+
+    pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
+        self.stripes[ticket.stripe].generation.load(SeqCst) == ticket.generation
+            && self.epoch.load(SeqCst) == ticket.epoch
+    }
+
+    /// Makes every ticket of the key worthless.
+    pub(crate) fn raise(&self, key: &str) {
+        let stripe = self.hasher.hash_one(key) as usize % STRIPES;
+        self.stripes[stripe].generation.fetch_add(1, SeqCst);
+    }
+
+    pub(crate) fn raise_all(&self) {
+        for stripe in &self.stripes {
+            stripe.generation.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Whether copies of `epoch` are believed at `at`.
+    pub(crate) fn believes(&self, epoch: u64, at: Instant) -> bool {
+        self.epoch.load(SeqCst) == epoch && self.since_base(at) < self.believed_until.load(SeqCst)
+    }
+
+    /// Begins or ends an epoch: copies of the one before are no longer believed.
+    pub(crate) fn notices_arrive(&self, arrive: bool) {
+        let _ = self.epoch.fetch_update(SeqCst, SeqCst, |epoch| {
+            let arrived = epoch % 2 == 1;
+            match (arrived, arrive) {
+                (false, false) => None,
+                (true, true) => Some(epoch + 2),
+                _ => Some(epoch + 1),
+            }
+        });
+    }
+
+    pub(crate) fn confirm(&self, at: Instant) {
+        self.believed_until.fetch_max(self.since_base(at + MEMORY_TRUST), SeqCst);
+    }
+
+    /// A writer of the key begins. Tickets taken before are worthless.
+    pub(crate) fn write(&self, key: &str) -> Writing<'_> {
+        let stripe = self.hasher.hash_one(key) as usize % STRIPES;
+        let epoch = self.epoch.load(SeqCst);
+        self.stripes[stripe].writers.fetch_add(1, SeqCst);
+        let generation = self.stripes[stripe].generation.fetch_add(1, SeqCst) + 1;
+        Writing { coherence: self, ticket: Ticket { stripe, generation, epoch } }
+    }
+
+    fn since_base(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.base).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A write under way. Dropped, it makes the tickets worthless that were taken meanwhile.
+pub(crate) struct Writing<'a> {
+    coherence: &'a Coherence,
+    ticket: Ticket,
+}
+
+impl Writing<'_> {
+    /// The ticket with which the written value may be kept in memory; `None` if another writer or a notice came between,
+    /// for then nobody here knows whose value the remote tier has.
+    pub(crate) fn written(&self) -> Option<Ticket> {
+        let stripe = &self.coherence.stripes[self.ticket.stripe];
+        let alone = stripe.writers.load(SeqCst) == 1;
+        let next = self.ticket.generation + 1;
+        // Raised before the value is kept: whoever read the old value meanwhile finds its ticket worthless.
+        let raised = stripe.generation.compare_exchange(self.ticket.generation, next, SeqCst, SeqCst).is_ok();
+        (alone && raised).then_some(Ticket { generation: next, ..self.ticket })
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let stripe = &self.coherence.stripes[self.ticket.stripe];
+        if stripe.writers.fetch_sub(1, SeqCst) > 1 || stripe.generation.load(SeqCst) == self.ticket.generation
+        {
+            stripe.generation.fetch_add(1, SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_worth_something_until_the_key_changes() {
+        let coherence = Coherence::new();
+        let ticket = coherence.ticket("a");
+        assert!(coherence.is_current(ticket));
+        coherence.raise("a");
+        assert!(!coherence.is_current(ticket));
+        let (all, epoch) = (coherence.ticket("a"), coherence.ticket("a"));
+        coherence.raise_all();
+        assert!(!coherence.is_current(all));
+        coherence.notices_arrive(true);
+        assert!(!coherence.is_current(epoch));
+    }
+
+    #[test]
+    fn of_two_writers_at_once_neither_knows_whose_value_lies_there() {
+        let coherence = Coherence::new();
+        let before = coherence.ticket("a");
+        let first = coherence.write("a");
+        assert!(!coherence.is_current(before));
+        let second = coherence.write("a");
+        assert_eq!(second.written(), None, "another one is under way");
+        drop(second);
+        assert_eq!(first.written(), None, "another one was under way");
+        drop(first);
+        let alone = coherence.write("a");
+        let during = coherence.ticket("a");
+        let ticket = alone.written().expect("nobody else wrote");
+        assert!(coherence.is_current(ticket) && !coherence.is_current(during));
+        drop(alone);
+        assert!(coherence.is_current(ticket), "ending changes nothing that is known");
+    }
+
+    #[test]
+    fn a_notice_during_a_write_forbids_keeping_its_value() {
+        let coherence = Coherence::new();
+        let writing = coherence.write("a");
+        coherence.raise("a");
+        assert_eq!(writing.written(), None);
+    }
+
+    #[test]
+    fn copies_are_believed_while_notices_arrive_and_are_confirmed() {
+        let (coherence, start) = (Coherence::new(), Instant::now());
+        assert_eq!(coherence.ticket("a").epoch(), None);
+        coherence.notices_arrive(true);
+        let epoch = coherence.ticket("a").epoch().expect("notices arrive");
+        assert!(!coherence.believes(epoch, start), "nothing was confirmed");
+        coherence.confirm(start);
+        assert!(coherence.believes(epoch, start));
+        assert!(!coherence.believes(epoch, start + MEMORY_TRUST));
+        coherence.confirm(start + Duration::from_secs(1));
+        assert!(coherence.believes(epoch, start + MEMORY_TRUST));
+        coherence.notices_arrive(true);
+        assert!(!coherence.believes(epoch, start), "armed anew: something may have been missed");
+        coherence.notices_arrive(false);
+        assert_eq!(coherence.ticket("a").epoch(), None);
+    }
+}
