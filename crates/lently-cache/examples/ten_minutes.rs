@@ -11,7 +11,8 @@ use std::{
 };
 
 use lently_cache::{
-    CacheConfig, CacheService, Clock, Cost, Fetched, Kind, Lookup, Outcome, Pattern, Policy, RemoteConfig,
+    AfterWait, CacheConfig, CacheService, Clock, Cost, Fetched, Kind, Lookup, Outcome, Pattern, Policy,
+    RemoteConfig,
 };
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         stale: Duration::ZERO,
         retention: Duration::from_secs(86_400),
         fetch_timeout: Duration::from_secs(5),
+        after_wait: AfterWait::Fetch,
     };
     let cache = CacheService::open(config()).await?;
 

@@ -23,6 +23,8 @@ pub(crate) enum Notice<'a> {
     Armed,
     /// The key (without prefix) was changed, deleted or has expired.
     Changed(&'a str),
+    /// The lease of the key was taken, given back or has expired, or its owner gave a sign of life.
+    Leased(&'a str),
     /// Everything is gone.
     Flushed,
     /// Whatever happened until then has been told.

@@ -18,6 +18,8 @@ use crate::{
 pub(crate) enum Landed {
     /// A tier had the value.
     Found(Entry),
+    /// Another process' fetch, which was waited for, brought it.
+    Shared(Entry),
     /// The fetch brought it.
     Fetched { entry: Entry, stored: bool },
     /// The fetch brought none.

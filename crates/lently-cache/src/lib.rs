@@ -1,6 +1,7 @@
 //! An application cache in two tiers: memory in front of Redis (or Valkey), of a disk file, or of nothing.
 //!
-//! - One fetch per key and process, however many callers; a caller that leaves does not waste it.
+//! - One fetch per key in the whole cluster (without Redis: in the process), however many callers; a caller that leaves
+//!   does not waste it, an owner that dies is followed by one other, and one that comes too late overwrites nothing.
 //! - A value that is deleted while it is being fetched is not stored.
 //! - What another process changes in Redis leaves no copy behind in memory; a process that may have missed a change
 //!   knows it and asks again.
@@ -13,7 +14,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use lently_cache::{CacheConfig, CacheService, Clock, Fetched, Kind, Outcome, Policy, RemoteConfig};
+//! use lently_cache::{AfterWait, CacheConfig, CacheService, Clock, Fetched, Kind, Outcome, Policy, RemoteConfig};
 //! use tokio_util::task::TaskTracker;
 //!
 //! const GREETING: Kind = Kind { name: "greeting", schema: 1 };
@@ -36,6 +37,7 @@
 //!     stale: Duration::ZERO,
 //!     retention: Duration::from_secs(3600),
 //!     fetch_timeout: Duration::from_secs(5),
+//!     after_wait: AfterWait::Fetch,
 //! };
 //! for expected in [Outcome::Fetched { stored: true }, Outcome::Hit] {
 //!     let answer = cache.get_or_set("greeting:en", &policy, || async { Ok(Fetched::new("\"hello\"")) }).await?;
@@ -54,6 +56,7 @@ mod entry;
 mod envelope;
 mod error;
 mod flight;
+mod lease;
 mod memory;
 mod pattern;
 mod policy;
@@ -71,7 +74,7 @@ pub use self::{
     },
     error::CacheError,
     pattern::{Pattern, PatternError},
-    policy::{Cost, Kind, Policy},
+    policy::{AfterWait, Cost, Kind, Policy},
     redis::{LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, TlsConfig},
     remote::Health,
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},

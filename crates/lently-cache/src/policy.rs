@@ -26,7 +26,20 @@ pub struct Policy {
     /// The age beyond which a value is neither served nor kept.
     pub retention: Duration,
     /// How long a fetch may take before its callers get [`FetchError::TimedOut`](crate::FetchError::TimedOut).
+    /// Another process' fetch is waited for as long.
     pub fetch_timeout: Duration,
+    /// What is done when another process' fetch was waited for in vain.
+    pub after_wait: AfterWait,
+}
+
+/// What is done when another process fetches and does not come to an end within `fetch_timeout`, though it lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterWait {
+    /// Fetch here: paying twice is better than no answer.
+    #[default]
+    Fetch,
+    /// Fail with [`FetchError::TimedOut`](crate::FetchError::TimedOut): paying twice is worse.
+    Fail,
 }
 
 /// What producing a value took. It is kept on the entry, so that a hit can tell what it saved.

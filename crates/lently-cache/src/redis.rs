@@ -2,6 +2,7 @@
 //! reconnect; none touches a key that is not ours.
 
 mod config;
+mod lease;
 mod link;
 mod tracking;
 
@@ -20,11 +21,11 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnec
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::tracking::Listener;
 pub use self::{
     config::{MAX_CONNECTIONS, RedisConfig, TlsConfig},
     link::LinkState,
 };
+pub(crate) use self::{lease::Claim, tracking::Listener};
 use self::{
     link::{Lane, Link},
     tracking::Tracking,
@@ -136,8 +137,7 @@ impl RedisClient {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn set(&self, key: &str, value: &[u8], ttl: Duration) -> Result<(), CacheError> {
-        let milliseconds = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2);
-        self.change(redis::cmd("SET").arg(self.full(key)).arg(value).arg("PX").arg(milliseconds)).await
+        self.change(redis::cmd("SET").arg(self.full(key)).arg(value).arg("PX").arg(milliseconds(ttl))).await
     }
 
     /// Deletes `key`; how many there were, 0 or 1.
@@ -171,6 +171,8 @@ impl RedisClient {
     /// # Errors
     /// As [`get`](Self::get); some keys may then be gone already.
     pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+        // First whoever fetches one of them: what they bring would come after.
+        self.forbid_matching(pattern).await?;
         let mut deleted = 0;
         let mut scan = Scan::new(self, pattern);
         while let Some(keys) = scan.next().await? {
@@ -276,6 +278,10 @@ impl RedisClient {
         format!("{}{key}", self.0.prefix)
     }
 
+    fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+
     /// Asks, on any connection.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
         self.bounded(Lane::Any, async |mut connection| command.query_async(&mut connection).await).await
@@ -349,16 +355,27 @@ impl RedisClient {
     }
 }
 
+/// What Redis takes for a life: at least a millisecond.
+fn milliseconds(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
+}
+
 /// Walks over our keys that match, a batch at a time.
 struct Scan<'a> {
     client: &'a RedisClient,
     glob: String,
+    leases: bool,
     cursor: Option<u64>,
 }
 
 impl<'a> Scan<'a> {
     fn new(client: &'a RedisClient, pattern: &Pattern) -> Self {
-        Self { client, glob: format!("{}{pattern}", Pattern::escape(&client.0.prefix)), cursor: Some(0) }
+        let glob = format!("{}{pattern}", Pattern::escape(&client.0.prefix));
+        Self { client, glob, leases: false, cursor: Some(0) }
+    }
+
+    fn of_leases(client: &'a RedisClient, glob: String) -> Self {
+        Self { client, glob, leases: true, cursor: Some(0) }
     }
 
     /// The next batch of full keys, perhaps empty; `None` at the end.
@@ -368,11 +385,18 @@ impl<'a> Scan<'a> {
         command.arg(cursor).arg("MATCH").arg(&self.glob).arg("COUNT").arg(SCAN_COUNT);
         let (next, keys): (u64, Vec<Vec<u8>>) = self.client.run(&command).await?;
         self.cursor = (next != 0).then_some(next);
-        let inner = &self.client.0;
         // A key of ours is text; whatever is not is someone else's.
-        let ours = keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).filter(|key| {
-            !inner.prefix.is_empty() || inner.words.iter().any(|word| key.starts_with(word.as_str()))
-        });
+        let ours =
+            keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).filter(|key| self.wants(key));
         Ok(Some(ours.collect()))
+    }
+
+    fn wants(&self, key: &str) -> bool {
+        let inner = &self.client.0;
+        let Some(bare) = key.strip_prefix(inner.prefix.as_str()) else { return false };
+        if self.leases || lease::is_internal(bare) {
+            return self.leases && lease::is_internal(bare);
+        }
+        !inner.prefix.is_empty() || inner.words.iter().any(|word| bare.starts_with(word.as_str()))
     }
 }

@@ -63,19 +63,21 @@ impl Remote {
         }
     }
 
+    /// Stores a value; it wins over a fetch that is under way anywhere.
     pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
         match self {
             Self::None => Ok(()),
             Self::Disk(disk) => disk.set(key, stored, ttl).await,
-            Self::Redis(redis) => redis.set(key, &stored, ttl).await,
+            Self::Redis(redis) => redis.set_over(key, &stored, ttl).await,
         }
     }
 
+    /// Deletes a value; a fetch that is under way anywhere does not bring it back.
     pub(crate) async fn delete(&self, key: &str) -> Result<u64, CacheError> {
         match self {
             Self::None => Ok(0),
             Self::Disk(disk) => disk.delete(key).await,
-            Self::Redis(redis) => redis.delete(key).await,
+            Self::Redis(redis) => redis.delete_over(key).await,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{
     envelope::{self, BareLife, Decoded, Limits},
     error::CacheError,
     flight::Flights,
+    lease::{Lease, Tokens, Watchers},
     memory::{Found, Memory, Written},
     pattern::Pattern,
     policy::{Cost, Kind, Policy},
@@ -42,6 +43,8 @@ struct Inner {
     memory: Arc<Memory>,
     remote: Remote,
     flights: Arc<Flights>,
+    watchers: Arc<Watchers>,
+    tokens: Tokens,
     counters: Counters,
     clock: Clock,
     tasks: TaskTracker,
@@ -62,6 +65,7 @@ impl CacheService {
         let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, max_value_bytes } = config;
         let (upkeep, stop) = (TaskTracker::new(), CancellationToken::new());
         let memory = Arc::new(Memory::new(memory_bytes, max_value_bytes));
+        let watchers = Arc::new(Watchers::default());
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
@@ -69,8 +73,11 @@ impl CacheService {
             }
             RemoteConfig::Redis(redis) => {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());
-                let (hearing, clock) = (memory.clone(), clock.clone());
-                let listener: Listener = Arc::new(move |notice| hearing.hear(notice));
+                let (memory, watchers, clock) = (memory.clone(), watchers.clone(), clock.clone());
+                let listener: Listener = Arc::new(move |notice| {
+                    memory.hear(notice);
+                    watchers.hear(notice);
+                });
                 let client = RedisClient::connect_and_listen(
                     redis,
                     prefix,
@@ -87,6 +94,8 @@ impl CacheService {
             memory,
             remote,
             flights: Arc::default(),
+            watchers,
+            tokens: Tokens::new(),
             counters: Counters::new(kinds, clock.now()),
             clock,
             tasks,
@@ -128,7 +137,7 @@ impl CacheService {
         }
         self.0.flights.fence(key).await;
         let entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
-        Ok(self.0.store(&Arc::from(key), policy, &entry).await)
+        Ok(self.0.store(&Arc::from(key), policy, &entry, None).await)
     }
 
     /// Deletes `key` in both tiers; 1 if any had it. What is being fetched for it goes to those who wait and is not
@@ -308,6 +317,11 @@ impl Inner {
         }
     }
 
+    fn decode_ours(&self, stored: &Bytes, kind: Kind, tier: Tier) -> Decoded {
+        let limits = Limits { max_value_bytes: self.max_value_bytes };
+        envelope::decode(stored, kind, tier, limits, self.clock.now(), None)
+    }
+
     async fn decode(
         &self,
         stored: &Bytes,
@@ -326,21 +340,31 @@ impl Inner {
         envelope::decode(stored, kind, tier, limits, self.clock.now(), bare)
     }
 
-    /// Writes both tiers.
-    async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry) -> Stored {
+    /// Writes both tiers: with a lease, if it still holds; without one, over whatever is there.
+    async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry, lease: Option<Lease>) -> Stored {
         let now = self.clock.now();
         let ttl = between(now, entry.fresh_until);
         if ttl.is_zero() {
             return Stored { memory: false, remote: false };
         }
         let writing = self.memory.write(key);
-        let remote = match self.remote.tier() {
-            None => false,
+        let written = match self.remote.tier() {
+            None => Ok(false),
             Some(_) => {
                 let stored = envelope::encode(policy, entry);
-                self.swallow_count(self.remote.set(key, stored, ttl).await).is_ok()
+                self.swallow_count(match lease {
+                    Some(lease) => lease.commit(&stored, ttl).await,
+                    None => self.remote.set(key, stored, ttl).await.map(|()| true),
+                })
             }
         };
+        let remote = matches!(written, Ok(true));
+        if self.remote.tier().is_some() && matches!(written, Ok(false)) {
+            // Changed meanwhile, or somebody else's to fetch: this value is not the one to keep.
+            drop(writing);
+            self.memory.remove(key);
+            return Stored { memory: false, remote: false };
+        }
         let written = if remote { Written::Remotely } else { Written::HereAlone };
         let memory = self.memory.keep(key, entry, &writing, written, now);
         if memory || remote {

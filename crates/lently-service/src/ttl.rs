@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lently_cache::Policy;
+use lently_cache::{AfterWait, Policy};
 
 use crate::keys::EntryKind;
 
@@ -100,7 +100,14 @@ impl CacheTtl {
                 self.fetch_timeout
             }
         };
-        Policy { kind: kind.kind(), fresh: self.fresh(kind).min(retention), stale, retention, fetch_timeout }
+        Policy {
+            kind: kind.kind(),
+            fresh: self.fresh(kind).min(retention),
+            stale,
+            retention,
+            fetch_timeout,
+            after_wait: AfterWait::Fetch,
+        }
     }
 }
 

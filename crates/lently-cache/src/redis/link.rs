@@ -66,8 +66,12 @@ pub(super) struct Link {
     tracking: Option<Tracking>,
     connections: ArcSwapOption<Vec<MultiplexedConnection>>,
     next: AtomicUsize,
-    /// Whether it was told that the server refuses to tell of changes.
-    untracked: AtomicBool,
+    /// Whether it was told what the server refuses.
+    told: AtomicBool,
+    /// Whether our user may run scripts, as leases need.
+    scripts: AtomicBool,
+    /// How often a connection was made.
+    incarnation: AtomicUsize,
     suspected: Notify,
     changed: Notify,
     status: Mutex<Status>,
@@ -90,7 +94,9 @@ impl Link {
             tracking,
             connections: ArcSwapOption::empty(),
             next: AtomicUsize::new(0),
-            untracked: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            scripts: AtomicBool::new(false),
+            incarnation: AtomicUsize::new(0),
             suspected: Notify::new(),
             changed: Notify::new(),
             status: Mutex::new(Status { state: LinkState::Connecting, since, last_error: None }),
@@ -111,6 +117,16 @@ impl Link {
     /// Whether changes by others are told at the moment.
     pub(super) fn is_tracking(&self) -> bool {
         self.tracking.as_ref().is_some_and(Tracking::is_armed)
+    }
+
+    /// Whether our user may run scripts.
+    pub(super) fn may_script(&self) -> bool {
+        self.scripts.load(Ordering::Relaxed)
+    }
+
+    /// A number that changes with each new connection: the server may be another one, or have lost everything.
+    pub(super) fn incarnation(&self) -> usize {
+        self.incarnation.load(Ordering::Relaxed)
     }
 
     /// Takes the connections out of use until the supervisor has asked them, or others, and got an answer.
@@ -154,6 +170,7 @@ impl Link {
             match self.connect().await {
                 Ok(connections) => {
                     pause = FIRST_PAUSE;
+                    self.incarnation.fetch_add(1, Ordering::Relaxed);
                     self.publish(connections.clone());
                     tokio::select! {
                         () = stop.cancelled() => {}
@@ -211,14 +228,23 @@ impl Link {
             }
         });
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        match tracking.arm(&mut connection).await {
-            Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),
-            Err(error) if !self.untracked.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(redis = %self.config.address(), %error,
-                    "Redis tells nothing of changes (CLIENT TRACKING); copies in memory are trusted for two seconds only");
+        let tracked = tracking.arm(&mut connection).await;
+        let scripted = redis::cmd("EVAL").arg("return 1").arg(0).query_async::<u8>(&mut connection).await;
+        self.scripts.store(scripted.is_ok(), Ordering::Relaxed);
+        for (refused, without) in [
+            (tracked, "CLIENT TRACKING: copies in memory are trusted for two seconds only"),
+            (scripted.map(drop), "EVAL: nodes that miss at the same moment each fetch for themselves"),
+        ] {
+            match refused {
+                Ok(()) => {}
+                Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),
+                Err(error) if self.told.load(Ordering::Relaxed) => drop(error),
+                Err(error) => {
+                    tracing::warn!(redis = %self.config.address(), %error, "Redis refuses {without}");
+                }
             }
-            _ => {}
         }
+        self.told.store(true, Ordering::Relaxed);
         Ok(connection)
     }
 

@@ -15,6 +15,7 @@ use std::sync::{
 
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection};
 
+use super::lease;
 use crate::coherence::Notice;
 
 /// Hears every notice, on the connection's driver: it must neither block nor wait.
@@ -67,7 +68,7 @@ impl Tracking {
         let mut command = redis::cmd("CLIENT");
         command.arg("TRACKING").arg("ON").arg("BCAST").arg("NOLOOP");
         if self.0.prefix.is_empty() {
-            for word in &self.0.words {
+            for word in self.0.words.iter().map(String::as_str).chain([lease::INTERNAL]) {
                 command.arg("PREFIX").arg(word);
             }
         } else {
@@ -118,7 +119,10 @@ impl Shared {
         let Value::BulkString(bytes) = key else { return };
         // A key that is no text is none of ours.
         if let Some(key) = std::str::from_utf8(bytes).ok().and_then(|key| key.strip_prefix(&*self.prefix)) {
-            (self.listener)(Notice::Changed(key));
+            match lease::leased_key(key, &self.prefix) {
+                Some(leased) => (self.listener)(Notice::Leased(leased)),
+                None => (self.listener)(Notice::Changed(key)),
+            }
         }
     }
 }

@@ -4,16 +4,19 @@ use std::{sync::Arc, time::Instant};
 
 use super::{CacheService, Inner, check_key};
 use crate::{
-    entry::{Answer, FetchError, FetchFailure, Fetched, Lookup, Outcome},
-    envelope,
+    entry::{Answer, FetchError, FetchFailure, Fetched, Lookup, Outcome, Tier},
+    envelope::{self, Decoded},
     flight::{Boarding, Flight, Landed, Leader},
+    lease::{Lead, Leading, Lease},
     memory::Found,
-    policy::Policy,
+    policy::{AfterWait, Policy},
+    remote::Remote,
 };
 
 impl CacheService {
     /// The value of `key`: from the nearest tier that has it fresh, else by `fetch`, which is run at most once for all
-    /// callers of the key in this process, on a task of its own and within `policy.fetch_timeout`.
+    /// callers of the key in the whole cluster (without Redis: in this process), on a task of its own and within
+    /// `policy.fetch_timeout`. Another process' fetch is waited for as long, then `policy.after_wait` decides.
     ///
     /// Dropping the call is free: the fetch goes on and its value is kept. If the key is deleted while it is being
     /// fetched, those who wait get the value and no tier stores it. The same for a value over `max_value_bytes`.
@@ -113,6 +116,11 @@ impl CacheService {
                 counters.collapsed();
                 Ok(Answer { entry, outcome: Outcome::Collapsed })
             }
+            Landed::Shared(entry) => {
+                counters.miss(policy.kind, None);
+                counters.collapsed();
+                Ok(Answer { entry, outcome: Outcome::Collapsed })
+            }
             Landed::Failed(error) => {
                 counters.miss(policy.kind, None);
                 if !led {
@@ -144,6 +152,10 @@ impl Inner {
             }
             self.counters.missed_in(policy.kind, began.elapsed());
         }
+        let lease = match self.take_the_lead(key, policy, look).await {
+            Ok(lease) => lease,
+            Err(landed) => return landed,
+        };
         self.counters.fetch();
         let began = Instant::now();
         let fetched = match tokio::time::timeout(policy.fetch_timeout, fetch()).await {
@@ -167,7 +179,51 @@ impl Inner {
             );
             return Landed::Fetched { entry, stored: false };
         }
-        let stored = flight.unless_fenced(self.store(key, policy, &entry)).await;
+        let stored = flight.unless_fenced(self.store(key, policy, &entry, lease)).await;
         Landed::Fetched { entry, stored: stored.is_some_and(crate::entry::Stored::anywhere) }
+    }
+
+    /// Becomes the one who fetches in the whole cluster, or lands with what another fetched.
+    async fn take_the_lead(
+        &self,
+        key: &Arc<str>,
+        policy: &Policy,
+        look: bool,
+    ) -> Result<Option<Lease>, Landed> {
+        let Remote::Redis(redis) = &self.remote else { return Ok(None) };
+        let leading = Leading {
+            redis,
+            watchers: &self.watchers,
+            tokens: &self.tokens,
+            upkeep: &self.upkeep,
+            patience: policy.fetch_timeout,
+        };
+        let ticket = self.memory.ticket(key);
+        let mut first = None;
+        let lead = leading.lead(key, |stored, waited| {
+            // A refresh wants what was fetched since it was asked for, not what was there before.
+            let old = !look && (!waited || first.as_ref() == Some(stored));
+            if !waited {
+                first = Some(stored.clone());
+            }
+            !old && matches!(self.decode_ours(stored, policy.kind, Tier::Redis), Decoded::Entry(_))
+        });
+        match self.swallow_count(lead.await) {
+            // Without Redis each process fetches for itself.
+            Err(_) | Ok(Lead::Alone) => Ok(None),
+            Ok(Lead::Cluster(lease)) => Ok(Some(lease)),
+            Ok(Lead::Patience) => match policy.after_wait {
+                AfterWait::Fetch => Ok(None),
+                AfterWait::Fail => Err(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout })),
+            },
+            Ok(Lead::Found(stored, waited)) => match self.decode_ours(&stored, policy.kind, Tier::Redis) {
+                Decoded::Entry(entry) => {
+                    self.memory.fill(key, &entry, ticket, self.clock.now());
+                    Err(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
+                }
+                // It was fresh a moment ago.
+                Decoded::Expired | Decoded::Unreadable => Ok(None),
+            },
+        }
     }
 }

@@ -1,48 +1,14 @@
 //! One fetch per key, whoever comes, leaves, fails or deletes meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use lently_cache::{Cost, FailureClass, FetchError, FetchFailure, Fetched, Outcome, Pattern, Policy};
-use lently_testing::{RedisServer, wait_until};
+use lently_testing::RedisServer;
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
 
-use crate::support::{BOUND, Bench, THING, Upstream, in_memory, is_missing, look, on_disk, on_redis, policy};
-
-/// A fetch that waits at a gate until the test opens it.
-#[derive(Clone)]
-struct Gate(Arc<Semaphore>, Upstream);
-
-impl Gate {
-    fn new() -> Self {
-        Self(Arc::new(Semaphore::new(0)), Upstream::default())
-    }
-
-    fn fetch(
-        &self,
-        value: &'static str,
-    ) -> impl FnOnce() -> futures::future::BoxFuture<'static, Result<Fetched, FetchFailure>> + Send + 'static
-    {
-        let this = self.clone();
-        move || {
-            Box::pin(async move {
-                this.1.count();
-                let _open = this.0.acquire().await.expect("the gate");
-                Ok(Fetched::new(value))
-            })
-        }
-    }
-
-    async fn reached(&self) {
-        wait_until("the fetch has begun", BOUND, async || self.1.calls() > 0).await;
-    }
-
-    fn open(&self) {
-        self.0.add_permits(Semaphore::MAX_PERMITS / 2);
-    }
-}
+use crate::support::{Bench, Gate, THING, Upstream, in_memory, is_missing, look, on_disk, on_redis, policy};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_callers_cause_one_fetch() {
@@ -57,7 +23,7 @@ async fn two_thousand_callers_cause_one_fetch() {
         gate.open();
     };
     let (outcomes, ()) = tokio::join!(join_all(callers), opener);
-    assert_eq!(gate.1.calls(), 1);
+    assert_eq!(gate.calls(), 1);
     let fetched = outcomes.iter().filter(|outcome| **outcome == Outcome::Fetched { stored: true }).count();
     assert_eq!(fetched, 1);
     let stats = cache.stats();
@@ -86,9 +52,8 @@ async fn who_waits_is_freed_when_the_fetch_panics_and_the_next_caller_fetches_an
     let panicking = {
         let gate = gate.clone();
         move || async move {
-            gate.1.count();
-            let _open = gate.0.acquire().await.expect("the gate");
-            if gate.1.calls() > 0 {
+            gate.pass().await;
+            if gate.calls() > 0 {
                 panic!("a fetch that panics");
             }
             Ok(Fetched::new("never"))
@@ -121,7 +86,7 @@ async fn a_fetch_that_takes_too_long_frees_everyone() {
     for answer in join_all(callers).await {
         assert!(matches!(answer, Err(FetchError::TimedOut { after }) if after == policy().fetch_timeout));
     }
-    assert_eq!(gate.1.calls(), 1);
+    assert_eq!(gate.calls(), 1);
 }
 
 #[tokio::test]
@@ -132,8 +97,7 @@ async fn a_failure_is_shared_by_all_who_waited() {
         let (cache, gate) = (cache.clone(), gate.clone());
         async move {
             let fetch = move || async move {
-                gate.1.count();
-                let _open = gate.0.acquire().await.expect("the gate");
+                gate.pass().await;
                 Err(FetchFailure::new(FailureClass::Transient, std::io::Error::other("try later")))
             };
             cache.get_or_set("thing:1", &policy(), fetch).await
@@ -145,7 +109,7 @@ async fn a_failure_is_shared_by_all_who_waited() {
     };
     let (answers, ()) = tokio::join!(join_all(callers), opener);
     assert!(answers.iter().all(|answer| matches!(answer, Err(FetchError::Failed(_)))));
-    assert_eq!(gate.1.calls(), 1);
+    assert_eq!(gate.calls(), 1);
 }
 
 /// Runs a fetch, deletes while it is under way, and looks at what became of it.
@@ -250,7 +214,7 @@ async fn refreshes_at_the_same_moment_share_one_fetch() {
     };
     let (answers, ()) = tokio::join!(join_all(callers), opener);
     assert!(answers.iter().all(|answer| answer.outcome != Outcome::Hit));
-    assert_eq!(gate.1.calls(), 1);
+    assert_eq!(gate.calls(), 1);
 }
 
 #[tokio::test]

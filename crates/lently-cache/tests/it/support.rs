@@ -12,10 +12,11 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
-    CacheConfig, CacheService, Clock, Cost, FetchFailure, Fetched, Kind, Lookup, Policy, RedisConfig,
-    RemoteConfig, Tier,
+    AfterWait, CacheConfig, CacheService, Clock, Cost, FetchFailure, Fetched, Kind, Lookup, Policy,
+    RedisConfig, RemoteConfig, Tier,
 };
-use lently_testing::RedisServer;
+use lently_testing::{RedisServer, wait_until};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 /// Reached only by a broken program.
@@ -38,6 +39,7 @@ pub fn policy() -> Policy {
         stale: Duration::from_secs(60),
         retention: Duration::from_secs(3600),
         fetch_timeout: Duration::from_secs(10),
+        after_wait: AfterWait::Fetch,
     }
 }
 
@@ -132,5 +134,47 @@ impl Upstream {
 
     pub fn count(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A fetch that waits at a gate until the test opens it.
+#[derive(Clone)]
+pub struct Gate(Arc<Semaphore>, Upstream);
+
+impl Gate {
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(0)), Upstream::default())
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.1.calls()
+    }
+
+    /// Counts a call and waits until the gate is open.
+    pub async fn pass(&self) {
+        self.1.count();
+        let _open = self.0.acquire().await.expect("the gate");
+    }
+
+    pub fn fetch(
+        &self,
+        value: &'static str,
+    ) -> impl FnOnce() -> futures::future::BoxFuture<'static, Result<Fetched, FetchFailure>> + Send + 'static
+    {
+        let this = self.clone();
+        move || {
+            Box::pin(async move {
+                this.pass().await;
+                Ok(Fetched::new(value))
+            })
+        }
+    }
+
+    pub async fn reached(&self) {
+        wait_until("the fetch has begun", BOUND, async || self.calls() > 0).await;
+    }
+
+    pub fn open(&self) {
+        self.0.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 }

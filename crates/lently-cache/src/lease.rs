@@ -1,0 +1,261 @@
+//! Leading a fetch for the whole cluster: waiting for another process' fetch, or holding the lease while fetching. Whoever waits
+//! is woken by a notice from Redis (the commit, the failure, the owner's death); the lease's own end is a second alarm.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    coherence::Notice,
+    error::CacheError,
+    redis::{Claim, RedisClient},
+};
+
+/// How often an owner gives a sign of life: twice may be missed.
+const RENEW_EVERY: Duration = Duration::from_millis(500);
+/// Redis drops an expired key when it is asked for it; so much later it is asked.
+const AFTER_EXPIRY: Duration = Duration::from_millis(5);
+
+/// Those of this process who wait for a fetch by another, at most one (a flight) for each key.
+#[derive(Default)]
+pub(crate) struct Watchers {
+    waiting: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
+}
+
+impl Watchers {
+    /// To be taken before the lease is claimed, so that no notice is missed.
+    fn watch(self: &Arc<Self>, key: &Arc<str>) -> Watch {
+        let news = Arc::new(Notify::new());
+        self.lock().insert(key.clone(), news.clone());
+        Watch { watchers: self.clone(), key: key.clone(), news }
+    }
+
+    pub(crate) fn hear(&self, notice: Notice<'_>) {
+        match notice {
+            Notice::Leased(key) | Notice::Changed(key) => {
+                if let Some(news) = self.lock().get(key) {
+                    news.notify_one();
+                }
+            }
+            // What was missed may have been the end of a wait.
+            Notice::Armed | Notice::Flushed | Notice::Lost => {
+                self.lock().values().for_each(|news| news.notify_one());
+            }
+            Notice::Confirmed(_) => {}
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Notify>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Watch {
+    watchers: Arc<Watchers>,
+    key: Arc<str>,
+    news: Arc<Notify>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut waiting = self.watchers.lock();
+        if waiting.get(&self.key).is_some_and(|news| Arc::ptr_eq(news, &self.news)) {
+            waiting.remove(&self.key);
+        }
+    }
+}
+
+/// Tokens for leases: unique among processes by 64 random bits, within one by counting.
+pub(crate) struct Tokens {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl Tokens {
+    pub(crate) fn new() -> Self {
+        Self { process: rand::random(), next: AtomicU64::new(0) }
+    }
+
+    fn draw(&self) -> String {
+        format!("L{:016x}-{}", self.process, self.next.fetch_add(1, Relaxed))
+    }
+}
+
+/// Who fetches.
+pub(crate) enum Lead {
+    /// This process, for the cluster.
+    Cluster(Lease),
+    /// This process, for itself: Redis cannot be asked, or was waited for in vain.
+    Alone,
+    /// Nobody need: the stored value will do. The second tells whether it was waited for.
+    Found(Bytes, bool),
+    /// Another process, and its fetch was waited for as long as one may take.
+    Patience,
+}
+
+/// What a flight needs to lead or to wait.
+pub(crate) struct Leading<'a> {
+    pub redis: &'a RedisClient,
+    pub watchers: &'a Arc<Watchers>,
+    pub tokens: &'a Tokens,
+    pub upkeep: &'a TaskTracker,
+    /// How long another's fetch is waited for.
+    pub patience: Duration,
+}
+
+impl Leading<'_> {
+    /// Leads, or waits for whoever does. `will_do` tells whether a stored value spares the fetch; it is told whether it was
+    /// waited for.
+    pub(crate) async fn lead(
+        &self,
+        key: &Arc<str>,
+        mut will_do: impl FnMut(&Bytes, bool) -> bool,
+    ) -> Result<Lead, CacheError> {
+        let watch = self.watchers.watch(key);
+        let token = self.tokens.draw();
+        let patience = Instant::now() + self.patience;
+        let mut waited = false;
+        loop {
+            let (stored, lasts) = match self.redis.claim(key, &token).await? {
+                Claim::Unavailable => return Ok(Lead::Alone),
+                Claim::Led { stored } => {
+                    let lease = Lease::hold(self.redis, key, token, self.upkeep);
+                    return Ok(match stored {
+                        Some(stored) if will_do(&stored, waited) => {
+                            lease.release().await;
+                            Lead::Found(stored, waited)
+                        }
+                        _ => Lead::Cluster(lease),
+                    });
+                }
+                Claim::Followed { stored, lasts } => (stored, lasts),
+            };
+            if let Some(stored) = stored.filter(|stored| will_do(stored, waited)) {
+                return Ok(Lead::Found(stored, waited));
+            }
+            waited = true;
+            let expiry = Instant::now() + lasts + AFTER_EXPIRY;
+            tokio::select! {
+                () = watch.news.notified() => {}
+                () = sleep_until(expiry.min(patience)) => {}
+            }
+            if Instant::now() >= patience {
+                return Ok(Lead::Patience);
+            }
+        }
+    }
+}
+
+/// A lease that is held. Dropped, it is given back, so that whoever waits need not wait for its end.
+pub(crate) struct Lease {
+    redis: RedisClient,
+    key: Arc<str>,
+    token: String,
+    standing: Arc<Standing>,
+    renewing: AbortHandle,
+    upkeep: TaskTracker,
+    ended: bool,
+}
+
+impl Lease {
+    fn hold(redis: &RedisClient, key: &Arc<str>, token: String, upkeep: &TaskTracker) -> Self {
+        let standing = Arc::new(Standing {
+            lost: AtomicBool::new(false),
+            incarnation: AtomicUsize::new(redis.incarnation()),
+        });
+        let renewing =
+            upkeep.spawn(renew_now_and_then(redis.clone(), key.clone(), token.clone(), standing.clone()));
+        Self {
+            redis: redis.clone(),
+            key: key.clone(),
+            token,
+            standing,
+            renewing: renewing.abort_handle(),
+            upkeep: upkeep.clone(),
+            ended: false,
+        }
+    }
+
+    /// Stores the value, unless the lease was lost: to an invalidation, or to another process while this one was silent.
+    pub(crate) async fn commit(mut self, stored: &[u8], ttl: Duration) -> Result<bool, CacheError> {
+        self.renewing.abort();
+        let standing = self.standing.clone();
+        // A new connection may lead to a Redis that has lost the lease.
+        let renewed = self.redis.incarnation() != standing.incarnation.load(Relaxed);
+        if renewed {
+            standing.renew(&self.redis, &self.key, &self.token).await?;
+        }
+        if standing.lost.load(Relaxed) {
+            self.ended = true;
+            return Ok(false);
+        }
+        let committed = self.redis.commit(&self.key, &self.token, stored, ttl).await;
+        // After an error the lease may still be there; dropping gives it back.
+        self.ended = committed.is_ok();
+        committed
+    }
+
+    /// Gives it back without a value.
+    async fn release(mut self) {
+        self.renewing.abort();
+        self.ended = self.redis.release(&self.key, &self.token).await.is_ok();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        if self.ended {
+            return;
+        }
+        let (redis, key, token) = (self.redis.clone(), self.key.clone(), std::mem::take(&mut self.token));
+        // Without a runtime the process ends, and the lease with it, by its own time.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.upkeep.spawn(async move { redis.release(&key, &token).await });
+        }
+    }
+}
+
+/// What is known of a lease that is held.
+struct Standing {
+    lost: AtomicBool,
+    /// The connection over which it was last seen.
+    incarnation: AtomicUsize,
+}
+
+impl Standing {
+    /// Gives a sign of life. Over a new connection the lease is taken again where it is gone: a restarted Redis has lost it,
+    /// and a paid fetch would be lost with it. Whoever invalidates in that moment, before it is taken again, finds nothing to
+    /// forbid; that is the price, and it lasts for as long as a reconnect.
+    async fn renew(&self, redis: &RedisClient, key: &str, token: &str) -> Result<(), CacheError> {
+        let incarnation = redis.incarnation();
+        let revive = self.incarnation.load(Relaxed) != incarnation;
+        if redis.renew(key, token, revive).await? {
+            self.incarnation.store(incarnation, Relaxed);
+        } else {
+            self.lost.store(true, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+async fn renew_now_and_then(redis: RedisClient, key: Arc<str>, token: String, standing: Arc<Standing>) {
+    while !standing.lost.load(Relaxed) {
+        sleep(RENEW_EVERY).await;
+        // An error is counted where it came from; while Redis cannot be asked nothing is known.
+        let _ = standing.renew(&redis, &key, &token).await;
+    }
+}

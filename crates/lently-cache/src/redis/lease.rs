@@ -1,0 +1,203 @@
+//! The lease of a key: who fetches it for the whole cluster. It lies beside the value, in the same hash slot, and is changed by
+//! scripts alone, so that taking, keeping, committing and forbidding are each one step that nobody else comes between.
+//!
+//! | the lease key holds | meaning |
+//! |---|---|
+//! | nothing | nobody fetches |
+//! | `L` and a token | the owner of the token fetches; it expires unless the owner renews it |
+//! | `X` | the key was changed while it was being fetched: that fetch may not commit; anyone may begin another |
+
+use std::time::Duration;
+
+use super::{RedisClient, link::Lane, milliseconds};
+use crate::{error::CacheError, pattern::Pattern};
+use bytes::Bytes;
+
+/// How long a lease lasts without a sign of life from its owner: a dead owner's is taken over within two seconds.
+pub(crate) const LEASE: Duration = Duration::from_millis(1500);
+/// How long a fetch that may not commit is remembered; longer than any fetch should take.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(3600);
+/// First word of lease keys, after the prefix. No key of a caller's begins with it: kinds are lower-case words.
+const WORD: &str = "~lease:";
+
+const CLAIM: &str = "\
+local lease = redis.call('GET', KEYS[2])
+local stored = redis.pcall('GET', KEYS[1])
+if type(stored) == 'table' then stored = false end
+if not lease or string.sub(lease, 1, 1) ~= 'L' then
+  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+  return {1, stored, 0}
+end
+return {0, stored, redis.call('PTTL', KEYS[2])}";
+
+const RENEW: &str = "\
+local lease = redis.call('GET', KEYS[1])
+if lease == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if not lease and ARGV[3] == '1' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
+return 0";
+
+const COMMIT: &str = "\
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1";
+
+const RELEASE: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+const DELETE: &str = "\
+local lease = redis.call('GET', KEYS[2])
+if lease and string.sub(lease, 1, 1) == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
+return redis.call('UNLINK', KEYS[1])";
+
+const FORBID: &str = "\
+local lease = redis.call('GET', KEYS[1])
+if lease and string.sub(lease, 1, 1) == 'L' then redis.call('SET', KEYS[1], 'X', 'PX', ARGV[1]) end
+return 0";
+
+/// What came of the wish to fetch.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// It is this caller's to fetch. `stored` is what lies there.
+    Led {
+        /// The stored bytes.
+        stored: Option<Bytes>,
+    },
+    /// Somebody else fetches.
+    Followed {
+        /// The stored bytes.
+        stored: Option<Bytes>,
+        /// So long the lease lasts if its owner is dead.
+        lasts: Duration,
+    },
+    /// The user may not run scripts: there are no leases.
+    Unavailable,
+}
+
+impl RedisClient {
+    /// Takes the lease of `key` for the owner of `token`, if nobody has it.
+    pub(crate) async fn claim(&self, key: &str, token: &str) -> Result<Claim, CacheError> {
+        if !self.0.link.may_script() {
+            return Ok(Claim::Unavailable);
+        }
+        let mut script = redis::cmd("EVAL");
+        script.arg(CLAIM).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(token).arg(milliseconds(LEASE));
+        let (led, stored, lasts): (bool, Option<Vec<u8>>, i64) = self.change(&script).await?;
+        let stored = stored.map(Bytes::from);
+        Ok(if led {
+            Claim::Led { stored }
+        } else {
+            Claim::Followed { stored, lasts: Duration::from_millis(u64::try_from(lasts).unwrap_or(0)) }
+        })
+    }
+
+    /// Prolongs the lease; false if it is no longer this owner's. With `revive` it is taken again where it is gone, as
+    /// after a restart of the server.
+    pub(crate) async fn renew(&self, key: &str, token: &str, revive: bool) -> Result<bool, CacheError> {
+        let mut script = redis::cmd("EVAL");
+        script
+            .arg(RENEW)
+            .arg(1)
+            .arg(self.lease(key))
+            .arg(token)
+            .arg(milliseconds(LEASE))
+            .arg(u8::from(revive));
+        self.change(&script).await
+    }
+
+    /// A number that changes whenever the connection is a new one.
+    pub(crate) fn incarnation(&self) -> usize {
+        self.0.link.incarnation()
+    }
+
+    /// Stores the value and gives the lease back, if it is still this owner's; whether it was.
+    pub(crate) async fn commit(
+        &self,
+        key: &str,
+        token: &str,
+        stored: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, CacheError> {
+        let mut script = redis::cmd("EVAL");
+        script.arg(COMMIT).arg(2).arg(self.full(key)).arg(self.lease(key));
+        script.arg(token).arg(stored).arg(milliseconds(ttl));
+        self.change(&script).await
+    }
+
+    /// Gives the lease back without a value.
+    pub(crate) async fn release(&self, key: &str, token: &str) -> Result<(), CacheError> {
+        let mut script = redis::cmd("EVAL");
+        script.arg(RELEASE).arg(1).arg(self.lease(key)).arg(token);
+        self.change(&script).await
+    }
+
+    /// Stores a value, after forbidding whoever fetches the key to overwrite it.
+    ///
+    /// Two commands one behind the other on one wire, and no script: what a script writes comes back as a notice, and would
+    /// take the writer's own copy out of its memory. A fetch that begins between the two is as new as this value.
+    pub(crate) async fn set_over(&self, key: &str, stored: &[u8], ttl: Duration) -> Result<(), CacheError> {
+        if !self.0.link.may_script() {
+            return self.set(key, stored, ttl).await;
+        }
+        let mut both = redis::pipe();
+        both.add_command(self.forbidding(self.lease(key)))
+            .ignore()
+            .cmd("SET")
+            .arg(self.full(key))
+            .arg(stored)
+            .arg("PX")
+            .arg(milliseconds(ttl))
+            .ignore();
+        self.bounded(Lane::Tracked, async |mut connection| both.query_async(&mut connection).await).await
+    }
+
+    /// Deletes a value, and forbids whoever fetches the key to bring it back, in one step; how many there were, 0 or 1.
+    pub(crate) async fn delete_over(&self, key: &str) -> Result<u64, CacheError> {
+        if !self.0.link.may_script() {
+            return self.delete(key).await;
+        }
+        let mut script = redis::cmd("EVAL");
+        script.arg(DELETE).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(milliseconds(FORBIDDEN_FOR));
+        self.change(&script).await
+    }
+
+    /// Forbids everyone who fetches a key that matches to commit what they get.
+    pub(super) async fn forbid_matching(&self, pattern: &Pattern) -> Result<(), CacheError> {
+        if !self.0.link.may_script() {
+            return Ok(());
+        }
+        let prefix = Pattern::escape(self.prefix());
+        let mut scan = super::Scan::of_leases(self, format!("{prefix}{WORD}{{{prefix}{pattern}}}"));
+        while let Some(leases) = scan.next().await? {
+            for lease in leases {
+                self.change::<u8>(&self.forbidding(lease)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forbidding(&self, lease: String) -> redis::Cmd {
+        let mut script = redis::cmd("EVAL");
+        script.arg(FORBID).arg(1).arg(lease).arg(milliseconds(FORBIDDEN_FOR));
+        script
+    }
+
+    /// In braces, so that a cluster keeps the lease where the value is.
+    fn lease(&self, key: &str) -> String {
+        let prefix = self.prefix();
+        format!("{prefix}{WORD}{{{prefix}{key}}}")
+    }
+}
+
+/// The key (without prefix) whose lease a key (without prefix) is.
+pub(super) fn leased_key<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
+    key.strip_prefix(WORD)?.strip_prefix('{')?.strip_suffix('}')?.strip_prefix(prefix)
+}
+
+/// Whether a key (without prefix) is ours alone and no caller's.
+pub(super) fn is_internal(key: &str) -> bool {
+    key.starts_with('~')
+}
+
+/// What is tracked beside the kinds where there is no prefix.
+pub(super) const INTERNAL: &str = "~";
