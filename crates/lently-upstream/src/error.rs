@@ -51,6 +51,8 @@ pub enum UpstreamError {
     Transient {
         /// What was seen.
         reason: String,
+        /// The upstream's own hint, such as a 503's `Retry-After`.
+        retry_after: Option<Duration>,
     },
     /// No answer in time.
     #[error("the upstream did not answer in time")]
@@ -104,6 +106,15 @@ impl UpstreamError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::RateLimited { .. } | Self::Transient { .. } | Self::TimedOut)
+    }
+
+    /// How long the upstream asks to be left alone, where it says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Transient { retry_after, .. } => *retry_after,
+            _ => None,
+        }
     }
 }
 

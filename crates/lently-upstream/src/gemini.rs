@@ -24,6 +24,8 @@ use crate::{
 
 /// The model asked where none is configured.
 pub const DEFAULT_MODEL: &str = "gemini-3.5-flash-lite";
+/// Its limits are those of a minute, and what is asked belongs to work in the background: a minute is worth waiting for.
+const LONGEST_HINT: Duration = Duration::from_secs(90);
 
 /// How Gemini is reached.
 #[derive(Clone, Debug)]
@@ -124,8 +126,8 @@ impl GeminiClient {
         }
     }
 
-    /// Asks for an answer that follows a schema. An overloaded or rate-limiting Gemini is asked again, with its own
-    /// hint; where an answer cannot be used or did not come in time it is not: that may be billed, and the caller may
+    /// Asks for an answer that follows a schema. An overloaded or rate-limiting Gemini is asked again, after its own
+    /// hint of up to 90 s; where an answer cannot be used or did not come in time it is not: that may be billed, and the caller may
     /// ask for less.
     ///
     /// # Errors
@@ -141,8 +143,7 @@ impl GeminiClient {
                 "responseJsonSchema": request.schema,
             },
         });
-        let free = |error: &UpstreamError| error.is_retryable() && *error != UpstreamError::TimedOut;
-        transport::with_retries(self.0.config.max_attempts, free, || self.ask(&body)).await
+        transport::with_retries(self.0.config.max_attempts, LONGEST_HINT, is_free, || self.ask(&body)).await
     }
 
     async fn ask(&self, body: &Value) -> Result<Generated, UpstreamError> {
@@ -168,6 +169,11 @@ impl GeminiClient {
         self.0.output.fetch_add(usage.output, Ordering::Relaxed);
         read
     }
+}
+
+/// Whether the failure has cost nothing and may be gone when tried again.
+fn is_free(error: &UpstreamError) -> bool {
+    error.is_retryable() && *error != UpstreamError::TimedOut
 }
 
 #[derive(Default, Deserialize)]
@@ -267,24 +273,25 @@ fn classify(reply: &Reply, midnight: Timestamp) -> UpstreamError {
         return UpstreamError::KeyInvalid;
     }
     let status = error["status"].as_str().unwrap_or_default();
+    let hint = details()
+        .find_map(|detail| retry_delay(&detail["retryDelay"]))
+        .or_else(|| transport::retry_after(&reply.headers));
     match reply.status.as_u16() {
         429 => {
             let per_day = details()
                 .flat_map(|detail| detail["violations"].as_array().into_iter().flatten())
                 .any(|violation| violation["quotaId"].as_str().is_some_and(|id| id.contains("PerDay")));
-            let hint = details().find_map(|detail| retry_delay(&detail["retryDelay"]));
-            match (per_day, hint) {
+            if per_day {
                 // Asking again today is of no use, whatever the hint for the minute's limit says.
-                (true, _) => UpstreamError::QuotaExhausted { until: midnight },
-                (false, hint) => UpstreamError::RateLimited {
-                    retry_after: hint.or_else(|| transport::retry_after(&reply.headers)),
-                },
+                UpstreamError::QuotaExhausted { until: midnight }
+            } else {
+                UpstreamError::RateLimited { retry_after: hint }
             }
         }
         404 => UpstreamError::Forbidden { reason: "there is no such model; check GEMINI_MODEL".to_owned() },
         // Where the caller is, or what the project has not set up: nothing about the request itself.
         400 if status == "FAILED_PRECONDITION" => UpstreamError::Forbidden { reason: word(status) },
-        _ => by_status(reply.status, word(status), transport::retry_after(&reply.headers)),
+        _ => by_status(reply.status, word(status), hint),
     }
 }
 
@@ -296,6 +303,10 @@ fn retry_delay(value: &Value) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     fn why(body: &str) -> Unusable {
@@ -333,20 +344,68 @@ mod tests {
         );
     }
 
+    const NOON: &str = "2026-11-24T12:00:00Z";
+    /// As recorded on the free tier (`gemini-2.5-flash`), without its link to the help.
+    const MINUTE_LIMIT: &str = r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your
+        plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[
+        {"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[
+        {"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_input_token_count",
+        "quotaId":"GenerateContentInputTokensPerModelPerMinute-FreeTier",
+        "quotaDimensions":{"location":"global","model":"gemini-2.5-flash"},"quotaValue":"250000"}]},
+        {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"26s"}]}}"#;
+
+    fn refused(status: u16, body: &str) -> Reply {
+        Reply {
+            status: reqwest::StatusCode::from_u16(status).expect("a status"),
+            headers: Default::default(),
+            // The line breaks are this file's, not the body's.
+            body: body.replace('\n', " ").into(),
+        }
+    }
+
     #[test]
     fn a_429_tells_a_minute_from_a_day() {
-        let reply = |body: &str| Reply {
-            status: reqwest::StatusCode::TOO_MANY_REQUESTS,
-            headers: Default::default(),
-            body: body.to_owned().into(),
-        };
-        let now: Timestamp = "2026-11-24T12:00:00Z".parse().expect("a time");
-        let minute =
-            r#"{"error":{"details":[{"violations":[{"quotaId":"XPerMinute"}]},{"retryDelay":"26s"}]}}"#;
+        let now: Timestamp = NOON.parse().expect("a time");
         let limited = |retry_after| UpstreamError::RateLimited { retry_after };
-        assert_eq!(classify(&reply(minute), now), limited(Some(Duration::from_secs(26))));
-        assert_eq!(classify(&reply(r#"{"error":{"code":429}}"#), now), limited(None));
-        let day = minute.replace("PerMinute", "PerDayPerProject");
-        assert!(matches!(classify(&reply(&day), now), UpstreamError::QuotaExhausted { .. }));
+        assert_eq!(classify(&refused(429, MINUTE_LIMIT), now), limited(Some(Duration::from_secs(26))));
+        assert_eq!(classify(&refused(429, r#"{"error":{"code":429}}"#), now), limited(None));
+        let day = MINUTE_LIMIT.replace("PerMinute", "PerDayPerProject");
+        assert!(matches!(classify(&refused(429, &day), now), UpstreamError::QuotaExhausted { .. }));
+    }
+
+    #[test]
+    fn an_overloaded_model_keeps_its_hint() {
+        let now: Timestamp = NOON.parse().expect("a time");
+        let mut reply = refused(503, r#"{"error":{"code":503,"status":"UNAVAILABLE"}}"#);
+        reply.headers.insert("retry-after", 40.into());
+        let transient = UpstreamError::Transient {
+            reason: "UNAVAILABLE".to_owned(),
+            retry_after: Some(Duration::from_secs(40)),
+        };
+        assert_eq!(classify(&reply, now), transient);
+    }
+
+    /// How often Gemini is asked that refuses with `body` until the third time, and how long that takes.
+    async fn asked_until_it_answers(body: &str) -> (u32, Duration) {
+        let (calls, begin) = (Cell::new(0), Instant::now());
+        let now: Timestamp = NOON.parse().expect("a time");
+        let ask = || async {
+            calls.set(calls.get() + 1);
+            if calls.get() < 3 { Err(classify(&refused(429, body), now)) } else { Ok(()) }
+        };
+        let _ = transport::with_retries(4, LONGEST_HINT, is_free, ask).await;
+        (calls.get(), begin.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_a_minute_is_waited_out_and_no_longer_one() {
+        let (calls, took) = asked_until_it_answers(MINUTE_LIMIT).await;
+        assert_eq!(calls, 3);
+        assert!((52..66).contains(&took.as_secs()), "twice 26 s and a quarter at most: {took:?}");
+        let (calls, took) = asked_until_it_answers(&MINUTE_LIMIT.replace("26s", "90s")).await;
+        assert_eq!(calls, 3);
+        assert!((180..226).contains(&took.as_secs()), "{took:?}");
+        let longer = MINUTE_LIMIT.replace("26s", "90.5s");
+        assert_eq!(asked_until_it_answers(&longer).await, (1, Duration::ZERO));
     }
 }

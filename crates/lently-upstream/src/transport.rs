@@ -12,9 +12,11 @@ use crate::error::{UpstreamError, word};
 /// The largest answer read; a full page of 100 long threads is below 2 MiB.
 const MAX_BODY_BYTES: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A longer hint than this is the caller's to wait for.
+/// The most that a pause grows to where the upstream gives no hint.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A hint is lengthened by up to this part of it: calls that were refused together must not come back together.
+const HINT_JITTER: f64 = 0.25;
 
 /// An answer, whatever its status.
 pub(crate) struct Reply {
@@ -70,9 +72,11 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, UpstreamE
 }
 
 /// Runs `call` up to `attempts` times while its failure is one to retry: with growing, jittered pauses, or those the
-/// upstream asks for, up to 20 s each. A longer hint ends it at once.
+/// upstream asks for and a little more. A hint longer than `longest_hint` ends it at once: that is the caller's to wait
+/// for. So the pauses are together at most `attempts - 1` times 1.25 times the longest hint.
 pub(crate) async fn with_retries<T, Fut>(
     attempts: u32,
+    longest_hint: Duration,
     to_retry: impl Fn(&UpstreamError) -> bool,
     call: impl FnMut() -> Fut,
 ) -> Result<T, UpstreamError>
@@ -86,13 +90,15 @@ where
         .with_jitter();
     call.retry(pauses)
         .when(to_retry)
-        .adjust(|error, pause| match error {
-            UpstreamError::RateLimited { retry_after: Some(hint) } => {
-                pause.and((*hint <= LONGEST_PAUSE).then_some(*hint))
-            }
-            _ => pause,
+        .adjust(|error, pause| match error.retry_after() {
+            Some(hint) => pause.and((hint <= longest_hint).then(|| lengthened(hint))),
+            None => pause,
         })
         .await
+}
+
+fn lengthened(hint: Duration) -> Duration {
+    hint.mul_f64(1.0 + rand::random_range(0.0..=HINT_JITTER))
 }
 
 /// `Retry-After` in seconds. Google sends no dates there.
@@ -112,7 +118,7 @@ fn sort(error: &reqwest::Error) -> UpstreamError {
     } else {
         "the connection broke"
     };
-    UpstreamError::Transient { reason: reason.to_owned() }
+    UpstreamError::Transient { reason: reason.to_owned(), retry_after: None }
 }
 
 #[cfg(test)]
@@ -123,6 +129,8 @@ mod tests {
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     /// Fails with `error` until the last of four attempts; how often it was called, and how long that took.
     async fn attempts(error: UpstreamError) -> (u32, Duration) {
         let (calls, begin) = (Cell::new(0), Instant::now());
@@ -130,7 +138,7 @@ mod tests {
             calls.set(calls.get() + 1);
             if calls.get() < 4 { Err(error.clone()) } else { Ok(()) }
         };
-        let _ = with_retries(4, UpstreamError::is_retryable, call).await;
+        let _ = with_retries(4, 20 * SECOND, UpstreamError::is_retryable, call).await;
         (calls.get(), begin.elapsed())
     }
 
@@ -144,11 +152,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_hint_is_the_pause_and_a_long_one_the_end() {
-        let limited =
-            |seconds| UpstreamError::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
-        let (calls, took) = attempts(limited(7)).await;
-        assert_eq!((calls, took.as_secs()), (4, 21));
-        assert_eq!(attempts(limited(21)).await, (1, Duration::ZERO));
+        let limited = |seconds| UpstreamError::RateLimited { retry_after: Some(seconds * SECOND) };
+        let overloaded = |seconds| UpstreamError::Transient {
+            reason: "overloaded".to_owned(),
+            retry_after: Some(seconds * SECOND),
+        };
+        for (near, far) in [(limited(7), limited(21)), (overloaded(7), overloaded(21))] {
+            let (calls, took) = attempts(near).await;
+            assert_eq!(calls, 4);
+            // Three times the hint, and a quarter of that at most for jitter; timers are exact to a millisecond.
+            assert!((21 * SECOND..27 * SECOND).contains(&took), "{took:?}");
+            assert_eq!(attempts(far).await, (1, Duration::ZERO));
+        }
         assert_eq!(attempts(UpstreamError::KeyInvalid).await, (1, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_refused_together_do_not_come_back_together() {
+        let limited = || UpstreamError::RateLimited { retry_after: Some(20 * SECOND) };
+        let (first, second, third) =
+            tokio::join!(attempts(limited()), attempts(limited()), attempts(limited()));
+        assert!(first.1 != second.1 || second.1 != third.1, "{first:?} {second:?} {third:?}");
     }
 }

@@ -35,6 +35,8 @@ use crate::{
 pub const MAX_IDS: usize = 50;
 /// The most threads or replies on one page.
 pub const MAX_PAGE: u32 = 100;
+/// Someone may be waiting for the page; a longer hint is theirs to follow.
+const LONGEST_HINT: Duration = Duration::from_secs(20);
 
 /// How YouTube is reached.
 #[derive(Clone, Debug)]
@@ -189,14 +191,16 @@ impl YouTubeClient {
         auth: &Auth,
     ) -> Result<Call<T>, UpstreamError> {
         let spent = AtomicU64::new(0);
-        let value =
-            transport::with_retries(self.0.config.max_attempts, UpstreamError::is_retryable, || async {
-                let reply = self.ask(path, query, units, auth, &spent).await?;
-                serde_json::from_slice(&reply.body).map_err(|_| UpstreamError::Transient {
-                    reason: "its answer is not what the API promises".to_owned(),
-                })
+        let call = || async {
+            let reply = self.ask(path, query, units, auth, &spent).await?;
+            serde_json::from_slice(&reply.body).map_err(|_| UpstreamError::Transient {
+                reason: "its answer is not what the API promises".to_owned(),
+                retry_after: None,
             })
-            .await?;
+        };
+        let attempts = self.0.config.max_attempts;
+        let value =
+            transport::with_retries(attempts, LONGEST_HINT, UpstreamError::is_retryable, call).await?;
         Ok(Call { value, units: spent.into_inner() })
     }
 
@@ -287,7 +291,7 @@ fn classify(reply: &Reply, midnight: Timestamp) -> UpstreamError {
         ("commentsDisabled", _) => UpstreamError::CommentsDisabled,
         ("videoNotFound" | "notFound", _) => UpstreamError::VideoNotFound,
         ("backendError" | "internalError" | "backendNotConnected" | "transientError", _) => {
-            UpstreamError::Transient { reason: word(&reason) }
+            UpstreamError::Transient { reason: word(&reason), retry_after }
         }
         _ => by_status(reply.status, word(&reason), retry_after),
     }
@@ -300,7 +304,7 @@ pub(crate) fn by_status(status: StatusCode, reason: String, retry_after: Option<
         403 => UpstreamError::Forbidden { reason },
         404 => UpstreamError::VideoNotFound,
         429 => UpstreamError::RateLimited { retry_after },
-        408 | 500..=599 => UpstreamError::Transient { reason },
+        408 | 500..=599 => UpstreamError::Transient { reason, retry_after },
         _ => UpstreamError::BadRequest { reason },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use super::{Auth, YouTubeClient, wire};
+use super::{Auth, LONGEST_HINT, YouTubeClient, wire};
 use crate::{
     error::UpstreamError,
     model::{Call, CaptionTrack, Segment, Transcript},
@@ -48,10 +48,10 @@ impl YouTubeClient {
         let mut query = vec![("tfmt", "srt".to_owned())];
         query.extend(language.map(|language| ("tlang", language.to_owned())));
         let (path, spent) = (format!("captions/{id}"), AtomicU64::new(0));
-        let reply = transport::with_retries(self.0.config.max_attempts, UpstreamError::is_retryable, || {
-            self.ask(&path, &query, 200, &Auth::OAuth, &spent)
-        })
-        .await?;
+        let call = || self.ask(&path, &query, 200, &Auth::OAuth, &spent);
+        let attempts = self.0.config.max_attempts;
+        let reply =
+            transport::with_retries(attempts, LONGEST_HINT, UpstreamError::is_retryable, call).await?;
         let value = parse_srt(&String::from_utf8_lossy(&reply.body));
         Ok(Call { value, units: spent.into_inner() })
     }

@@ -93,7 +93,7 @@ impl YouTubeClient {
                 break HarvestEnd::LimitReached;
             }
             if !tokens.insert(next.clone()) {
-                return Err(UpstreamError::Transient { reason: "its pages go round in a circle".to_owned() });
+                return Err(circle());
             }
             token = Some(next);
         };
@@ -133,17 +133,17 @@ impl YouTubeClient {
             basket.add_all(page.value.items);
             match page.value.next_page_token {
                 Some(next) if tokens.insert(next.clone()) => token = Some(next),
-                Some(_) => {
-                    return Err(UpstreamError::Transient {
-                        reason: "its pages go round in a circle".to_owned(),
-                    });
-                }
+                Some(_) => return Err(circle()),
                 None => return Ok(()),
             }
         }
         basket.overflowed = true;
         Ok(())
     }
+}
+
+fn circle() -> UpstreamError {
+    UpstreamError::Transient { reason: "its pages go round in a circle".to_owned(), retry_after: None }
 }
 
 /// What has been read, each comment once: pages of a moving list overlap.
