@@ -34,6 +34,9 @@ pub enum UpstreamError {
     /// There is no such video, or it is private or removed.
     #[error("there is no such video, or it is private or removed")]
     VideoNotFound,
+    /// There is no such comment; deleted since its thread was read, for instance.
+    #[error("there is no such comment")]
+    CommentNotFound,
     /// It may not be read with what is configured.
     #[error("the upstream forbids it: {reason}")]
     Forbidden {

@@ -139,6 +139,20 @@ impl YouTubeClient {
         max_results: u32,
         page_token: Option<&str>,
     ) -> Result<Call<Page<Thread>>, UpstreamError> {
+        let spent = AtomicU64::new(0);
+        let value = self.threads_page(video_id, order, max_results, page_token, &spent).await?;
+        Ok(Call { value, units: spent.into_inner() })
+    }
+
+    /// The same, the units of failed attempts counted even where the last one failed.
+    async fn threads_page(
+        &self,
+        video_id: &VideoId,
+        order: CommentOrder,
+        max_results: u32,
+        page_token: Option<&str>,
+        spent: &AtomicU64,
+    ) -> Result<Page<Thread>, UpstreamError> {
         let mut query = vec![
             ("part", "snippet,replies".to_owned()),
             ("videoId", video_id.to_string()),
@@ -147,19 +161,32 @@ impl YouTubeClient {
             ("textFormat", "plainText".to_owned()),
         ];
         query.extend(page_token.map(|token| ("pageToken", token.to_owned())));
-        let call: Call<wire::List<wire::Thread>> = self.list("commentThreads", &query, 1, &Auth::Key).await?;
-        Ok(call.map(|list| list.into_page(wire::Thread::into_thread)))
+        let list: wire::List<wire::Thread> =
+            self.list_counting("commentThreads", &query, 1, &Auth::Key, spent).await?;
+        Ok(list.into_page(wire::Thread::into_thread))
     }
 
     /// One page of up to 100 replies to a comment; 1 unit.
     ///
     /// # Errors
-    /// As every call.
+    /// [`UpstreamError::CommentNotFound`], and as every call.
     pub async fn replies(
         &self,
         parent_id: &str,
         page_token: Option<&str>,
     ) -> Result<Call<Page<Comment>>, UpstreamError> {
+        let spent = AtomicU64::new(0);
+        let value = self.replies_page(parent_id, page_token, &spent).await?;
+        Ok(Call { value, units: spent.into_inner() })
+    }
+
+    /// The same, the units of failed attempts counted even where the last one failed.
+    async fn replies_page(
+        &self,
+        parent_id: &str,
+        page_token: Option<&str>,
+        spent: &AtomicU64,
+    ) -> Result<Page<Comment>, UpstreamError> {
         let mut query = vec![
             ("part", "snippet".to_owned()),
             ("parentId", parent_id.to_owned()),
@@ -167,8 +194,14 @@ impl YouTubeClient {
             ("textFormat", "plainText".to_owned()),
         ];
         query.extend(page_token.map(|token| ("pageToken", token.to_owned())));
-        let call: Call<wire::List<wire::Comment>> = self.list("comments", &query, 1, &Auth::Key).await?;
-        Ok(call.map(|list| list.into_page(|comment| comment.into_comment(Some(parent_id)))))
+        let list: Result<wire::List<wire::Comment>, _> =
+            self.list_counting("comments", &query, 1, &Auth::Key, spent).await;
+        let list = list.map_err(|error| match error {
+            // Only a comment was asked for, whatever the reason of the 404 says.
+            UpstreamError::VideoNotFound => UpstreamError::CommentNotFound,
+            other => other,
+        })?;
+        Ok(list.into_page(|comment| comment.into_comment(Some(parent_id))))
     }
 
     /// Up to 50 channels; 1 unit. Those that do not exist are missing from the answer.
@@ -191,17 +224,27 @@ impl YouTubeClient {
         auth: &Auth,
     ) -> Result<Call<T>, UpstreamError> {
         let spent = AtomicU64::new(0);
+        let value = self.list_counting(path, query, units, auth, &spent).await?;
+        Ok(Call { value, units: spent.into_inner() })
+    }
+
+    async fn list_counting<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        units: u64,
+        auth: &Auth,
+        spent: &AtomicU64,
+    ) -> Result<T, UpstreamError> {
         let call = || async {
-            let reply = self.ask(path, query, units, auth, &spent).await?;
+            let reply = self.ask(path, query, units, auth, spent).await?;
             serde_json::from_slice(&reply.body).map_err(|_| UpstreamError::Transient {
                 reason: "its answer is not what the API promises".to_owned(),
                 retry_after: None,
             })
         };
         let attempts = self.0.config.max_attempts;
-        let value =
-            transport::with_retries(attempts, LONGEST_HINT, UpstreamError::is_retryable, call).await?;
-        Ok(Call { value, units: spent.into_inner() })
+        transport::with_retries(attempts, LONGEST_HINT, UpstreamError::is_retryable, call).await
     }
 
     /// One attempt. It costs its units whatever comes of it, once it is sent.
@@ -290,6 +333,7 @@ fn classify(reply: &Reply, midnight: Timestamp) -> UpstreamError {
         }
         ("commentsDisabled", _) => UpstreamError::CommentsDisabled,
         ("videoNotFound" | "notFound", _) => UpstreamError::VideoNotFound,
+        ("commentNotFound", _) => UpstreamError::CommentNotFound,
         ("backendError" | "internalError" | "backendNotConnected" | "transientError", _) => {
             UpstreamError::Transient { reason: word(&reason), retry_after }
         }
@@ -331,6 +375,7 @@ mod tests {
         assert_eq!(sorted(403, &error("quotaExceeded")), UpstreamError::QuotaExhausted { until });
         assert_eq!(sorted(403, &error("commentsDisabled")), UpstreamError::CommentsDisabled);
         assert_eq!(sorted(404, &error("videoNotFound")), UpstreamError::VideoNotFound);
+        assert_eq!(sorted(404, &error("commentNotFound")), UpstreamError::CommentNotFound);
         assert_eq!(sorted(400, &error("keyInvalid")), UpstreamError::KeyInvalid);
         assert_eq!(
             sorted(403, &error("rateLimitExceeded")),

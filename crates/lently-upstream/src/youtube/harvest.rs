@@ -3,7 +3,7 @@
 //! `pageInfo.totalResults` counts the page, not the video, and pages come short (recorded answers, 2019 to 2023): only
 //! a missing `nextPageToken` is the end.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::atomic::AtomicU64};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,10 +75,11 @@ impl YouTubeClient {
         let mut token: Option<String> = None;
         let end = loop {
             let wanted = u32::try_from(basket.room()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
-            let page =
-                self.comment_threads(&request.video_id, request.order, wanted, token.as_deref()).await?;
-            basket.turn(page.units);
-            for thread in page.value.items {
+            let page = self
+                .threads_page(&request.video_id, request.order, wanted, token.as_deref(), &basket.units)
+                .await?;
+            basket.pages += 1;
+            for thread in page.items {
                 if basket.room() == 0 {
                     basket.overflowed = true;
                     break;
@@ -86,7 +87,7 @@ impl YouTubeClient {
                 self.gather(thread, request.include_replies, &mut basket).await?;
             }
             on_page(HarvestProgress { read: basket.comments.len() as u64, pages: basket.pages });
-            let Some(next) = page.value.next_page_token else {
+            let Some(next) = page.next_page_token else {
                 break if basket.overflowed { HarvestEnd::LimitReached } else { HarvestEnd::Complete };
             };
             if basket.room() == 0 {
@@ -98,7 +99,10 @@ impl YouTubeClient {
             token = Some(next);
         };
         let Basket { comments, pages, units, missing, .. } = basket;
-        Ok(Call { value: Harvest { comments, end, pages, replies_missing: missing }, units })
+        Ok(Call {
+            value: Harvest { comments, end, pages, replies_missing: missing },
+            units: units.into_inner(),
+        })
     }
 
     async fn gather(
@@ -128,10 +132,15 @@ impl YouTubeClient {
         let mut tokens = HashSet::new();
         let mut token: Option<String> = None;
         while basket.room() > 0 {
-            let page = self.replies(parent_id, token.as_deref()).await?;
-            basket.turn(page.units);
-            basket.add_all(page.value.items);
-            match page.value.next_page_token {
+            let page = match self.replies_page(parent_id, token.as_deref(), &basket.units).await {
+                Ok(page) => page,
+                // Deleted since its thread was read: its replies are missing, and the video's other comments are not.
+                Err(UpstreamError::CommentNotFound) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            basket.pages += 1;
+            basket.add_all(page.items);
+            match page.next_page_token {
                 Some(next) if tokens.insert(next.clone()) => token = Some(next),
                 Some(_) => return Err(circle()),
                 None => return Ok(()),
@@ -152,7 +161,7 @@ struct Basket {
     seen: HashSet<String>,
     limit: usize,
     pages: u64,
-    units: u64,
+    units: AtomicU64,
     missing: u64,
     overflowed: bool,
 }
@@ -164,7 +173,7 @@ impl Basket {
             seen: HashSet::new(),
             limit: limit as usize,
             pages: 0,
-            units: 0,
+            units: AtomicU64::new(0),
             missing: 0,
             overflowed: false,
         }
@@ -172,11 +181,6 @@ impl Basket {
 
     fn room(&self) -> usize {
         self.limit.saturating_sub(self.comments.len())
-    }
-
-    fn turn(&mut self, units: u64) {
-        self.pages += 1;
-        self.units += units;
     }
 
     /// False if the comment is known already.

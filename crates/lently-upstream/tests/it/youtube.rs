@@ -103,6 +103,23 @@ async fn replies_are_asked_for_only_where_the_inline_ones_are_not_all() {
 }
 
 #[tokio::test]
+async fn replies_of_a_comment_that_is_deleted_meanwhile_are_missing_and_no_more() {
+    for gone in [youtube_error(404, "commentNotFound"), youtube_error(404, "notFound"), reply(404, "")] {
+        let upstream = Upstream::answering([
+            page(&[thread("a", 2, &[]), thread("b", 3, &["b.3"])], Some("next")),
+            page(&[comment("a.1")], Some("rest")),
+            gone,
+            page(&[comment("b.1"), comment("b.2"), comment("b.3")], None),
+            page(&[thread("c", 0, &[])], None),
+        ])
+        .await;
+        let (harvest, _) = harvest(&upstream, 1000).await.expect("comments");
+        assert_eq!(ids(&harvest), ["a", "a.1", "b", "b.1", "b.2", "b.3", "c"]);
+        assert_eq!((harvest.end, harvest.replies_missing), (HarvestEnd::Complete, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_rate_limit_is_waited_out_as_the_upstream_asks_and_every_attempt_is_counted() {
     let slow_down = || with_header(youtube_error(403, "rateLimitExceeded"), "retry-after", "0");
     let upstream = Upstream::answering([slow_down(), slow_down(), one_video()]).await;
