@@ -6,6 +6,7 @@ mod evaluate;
 mod language;
 mod local;
 mod model;
+mod numbers;
 pub mod prompt;
 mod report;
 mod summary;

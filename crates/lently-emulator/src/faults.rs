@@ -103,7 +103,7 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
             "usageMetadata": { "promptTokenCount": 100, "totalTokenCount": 100 },
         }))
         .into_response(),
-        FaultKind::Truncated | FaultKind::Malformed => return None,
+        FaultKind::Truncated | FaultKind::Malformed | FaultKind::Invented => return None,
         FaultKind::Hang => hang().await,
         FaultKind::Cut => cut(),
         FaultKind::Unavailable | FaultKind::CommentsDisabled => {

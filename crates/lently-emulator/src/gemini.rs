@@ -60,6 +60,9 @@ pub(crate) async fn generate(
             text.truncate(half);
             finish = "MAX_TOKENS";
         }
+        Some(FaultKind::Invented) => {
+            text = text.replace(" comments read,", " comments read by 987654 viewers,")
+        }
         Some(FaultKind::Malformed) => text = "I would rather not answer in JSON.".to_owned(),
         _ => {}
     }

@@ -107,6 +107,8 @@ pub enum FaultKind {
     NoParts,
     /// Gemini's answer is no JSON.
     Malformed,
+    /// Gemini's summary states a number that nobody counted; verdicts are as ever.
+    Invented,
     /// No answer at all.
     Hang,
     /// The connection breaks in the middle of the answer.

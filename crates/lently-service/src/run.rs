@@ -205,7 +205,7 @@ impl Maker {
         };
         let cost = token_cost(&gemini.model, generated.usage.input, generated.usage.output);
         let model_version = Some(generated.model_version);
-        match prompt::parse_summary(&generated.text) {
+        match prompt::parse_summary(&generated.text, report) {
             Ok(summary) => {
                 report.summary = summary;
                 Summary { cost, model_version, degraded: None }

@@ -27,6 +27,7 @@ async fn gemini_judges_in_batches_and_writes_the_summary() {
     assert_eq!(body.engine.degraded, None);
     assert_eq!(body.engine.model.as_deref(), Some("gemini-3.5-flash-lite"));
     assert!(body.engine.model_version.is_some());
+    assert!(body.report.summary.starts_with("Of 100 comments read"), "{}", body.report.summary);
     let counts = house.counts();
     assert!(counts.gemini_calls <= 3, "two batches at most, and the summary: {counts:?}");
     assert_eq!(answer.cost.tokens_in, counts.tokens_in);
@@ -101,6 +102,19 @@ async fn a_failing_gemini_is_left_alone_and_the_rest_judged_locally() {
         assert!(!said.contains("test-key"), "{said}");
         assert!(house.counts().gemini_calls <= 3, "{kind:?}: {:?}", house.counts());
     }
+}
+
+#[tokio::test]
+async fn a_summary_with_a_number_that_nobody_counted_is_written_locally_and_said() {
+    let house = house().await;
+    house.emulator.set_fault(fault(FaultKind::Invented, None));
+    let (answer, body) = judged(&house).await;
+    assert_eq!(body.engine.judged.gemini, 100);
+    assert!(!body.report.summary.contains("987654"), "{}", body.report.summary);
+    assert!(body.report.summary.contains("The mood is"), "{}", body.report.summary);
+    let said = body.engine.degraded.expect("a reason");
+    assert!(said.contains("written locally") && said.contains("not counted"), "{said}");
+    assert_eq!(answer.cost.tokens_out, house.counts().tokens_out, "it is paid for nevertheless");
 }
 
 #[tokio::test]
