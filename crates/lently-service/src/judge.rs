@@ -1,6 +1,7 @@
 //! Judges comments: by Gemini in batches where it is the engine, locally otherwise and for whatever Gemini leaves.
 //!
 //! It never fails for Gemini's sake: what happened is told by the counts and by `degraded`. Equal texts are judged once.
+//! Gemini has until a deadline; the local engine, which takes microseconds a comment, has none.
 
 mod batches;
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use lently_analysis::{JudgedBy, Verdict};
 use lently_cache::Cost;
+use tokio::time::Instant;
 
 use crate::body::JudgedCounts;
 use crate::engine::{Engine, Engines};
@@ -29,17 +31,27 @@ pub(crate) struct Judged {
     pub cost: Cost,
     pub model_version: Option<String>,
     /// Why Gemini did not judge all, where it should have.
-    pub degraded: Option<String>,
+    pub degraded: Option<Degraded>,
+}
+
+/// Why Gemini did not do all it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Degraded {
+    /// For the user.
+    pub reason: String,
+    /// Whether Gemini may do better soon. Otherwise asking again would only buy the same once more.
+    pub may_pass: bool,
 }
 
 /// Told how many comments are judged so far.
 pub(crate) type OnJudged = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// Judges each text.
+/// Judges each text. At the deadline Gemini is left alone, and the rest is judged locally.
 pub(crate) async fn judge(
     engines: &Engines,
     engine: &Engine,
     texts: &[String],
+    deadline: Instant,
     on_judged: OnJudged,
 ) -> Result<Judged, ServiceError> {
     let distinct = Distinct::of(texts);
@@ -47,7 +59,7 @@ pub(crate) async fn judge(
     let mut verdicts: Vec<Option<Verdict>> = vec![None; distinct.texts.len()];
     let mut outcome = batches::Outcome::default();
     if let Engine::Gemini(gemini) = engine {
-        outcome = batches::judge(gemini, &distinct, &progress).await;
+        outcome = batches::judge(gemini, &distinct, &progress, deadline).await;
         verdicts.clone_from(&outcome.verdicts);
     }
     let left: Vec<usize> = verdicts
@@ -64,7 +76,7 @@ pub(crate) async fn judge(
     let gemini = verdicts.iter().filter(|verdict| verdict.judged_by == JudgedBy::Gemini).count() as u64;
     let counts = JudgedCounts { gemini, local: verdicts.len() as u64 - gemini };
     let degraded = match engine {
-        Engine::Gemini(_) if counts.local > 0 => Some(outcome.reason(counts.local)),
+        Engine::Gemini(_) if counts.local > 0 => Some(outcome.degraded(counts.local)),
         _ => None,
     };
     Ok(Judged { verdicts, counts, cost: outcome.cost, model_version: outcome.model_version, degraded })
@@ -135,7 +147,15 @@ async fn judge_locally(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Once;
+    use std::time::Duration;
+
+    use lently_emulator::{Data, Emulator, EmulatorConfig, Fault, FaultKind, Latency};
+    use lently_upstream::GeminiConfig;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::request::EngineChoice;
 
     #[test]
     fn equal_texts_are_one() {
@@ -144,5 +164,43 @@ mod tests {
         assert_eq!(distinct.texts, ["first!", "nice"]);
         assert_eq!(distinct.weight, [3, 1]);
         assert_eq!(distinct.place, [0, 1, 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn at_the_deadline_the_rest_is_judged_locally_and_what_is_judged_stays() {
+        let emulator = Arc::new(
+            Emulator::start(EmulatorConfig {
+                listen: "127.0.0.1:0".parse().expect("an address"),
+                data: Data::samples(),
+                latency: Latency::default(),
+                quota_units: 10_000,
+                api_key: None,
+            })
+            .await
+            .expect("an emulator"),
+        );
+        let gemini = GeminiConfig {
+            base_url: emulator.gemini_base_url(),
+            ..GeminiConfig::new("key".to_owned().into())
+        };
+        let engines = Engines::new(Some(gemini), TaskTracker::new()).expect("engines");
+        let engine = engines.resolve(EngineChoice::Gemini).expect("Gemini");
+        let texts: Vec<String> = (0..600).map(|number| format!("nice video {number}")).collect();
+        let (silence, faulty) = (Once::new(), Arc::clone(&emulator));
+        // After its first answer Gemini is silent. Nothing but the deadline is left to happen, and time is moved there.
+        let on_judged = move |_| {
+            silence.call_once(|| {
+                faulty.set_fault(Some(Fault { kind: FaultKind::Hang, method: None, times: None }));
+                tokio::time::pause();
+            });
+        };
+        let deadline = Instant::now() + Duration::from_secs(50);
+        let judged = judge(&engines, &engine, &texts, deadline, Arc::new(on_judged)).await.expect("verdicts");
+        assert_eq!(judged.verdicts.len(), 600);
+        assert_eq!(judged.counts.gemini + judged.counts.local, 600);
+        assert!((50..=350).contains(&judged.counts.gemini), "{:?}", judged.counts);
+        assert!(judged.cost.tokens_out > 0);
+        let Degraded { reason, may_pass } = judged.degraded.expect("a reason");
+        assert!(reason.contains("judged locally: the time for Gemini was over") && !may_pass, "{reason}");
     }
 }

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lently_analysis::prompt::PromptError;
 use lently_analysis::{Coverage, Report, prompt};
 use lently_cache::{Clock, Cost, Fetched};
 use lently_upstream::dump::Dump;
 use lently_upstream::{CommentOrder, Harvest, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::analysis::CachedAnalysisService;
 use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict};
 use crate::engine::{Engine, Engines, local_version, prompt_version};
 use crate::error::ServiceError;
 use crate::ids::AnalysisId;
-use crate::judge::{self, Judged};
+use crate::judge::{self, Degraded, Judged};
 use crate::price::token_cost;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
@@ -24,6 +26,11 @@ use crate::youtube::{CachedYouTubeService, CommentsRequest, Freshness};
 
 /// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
 const DEGRADED_FRESH: Duration = Duration::from_secs(300);
+
+/// The parts of the time limit of an analysis by which Gemini must have judged, and have written the summary. The rest is for
+/// what is done locally, which takes a minute at the most.
+const JUDGING_PART: f64 = 0.75;
+const SUMMARY_PART: f64 = 0.9;
 
 /// What making an analysis needs. Cheap to clone.
 #[derive(Clone)]
@@ -54,9 +61,10 @@ impl Maker {
         progress: &watch::Sender<Progress>,
     ) -> Result<Fetched, ServiceError> {
         let started = Instant::now();
+        let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
         let material = self.material(request, freshness, progress).await?;
         let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
-        let judged = self.judge(engine, &comments, progress).await?;
+        let judged = self.judge(engine, &comments, begun + limit.mul_f64(JUDGING_PART), progress).await?;
         progress.send_replace(Progress::at(Stage::Summarizing));
         let bodies: Vec<BodyVerdict> = comments
             .iter()
@@ -66,10 +74,11 @@ impl Maker {
         let (verdicts, coverage) = (judged.verdicts, material.coverage);
         let mut report =
             self.engines.blocking(move || lently_analysis::report(&comments, &verdicts, coverage)).await?;
-        let summary = self.summarize(engine, &mut report).await;
+        let summary = self.summarize(engine, &mut report, begun + limit.mul_f64(SUMMARY_PART)).await;
         let mut cost = material.cost + judged.cost + summary.cost;
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let degraded = judged.degraded.or(summary.degraded);
+        let fresh = self.fresh(degraded.as_ref());
         let body = AnalysisBody {
             analysis_id: id.clone(),
             status: "completed".to_owned(),
@@ -88,22 +97,29 @@ impl Maker {
                 model_version: judged.model_version.or(summary.model_version),
                 prompt_version: engine.model().map(|_| prompt_version()),
                 judged: judged.counts,
-                degraded,
+                degraded: degraded.map(|degraded| degraded.reason),
             },
             report,
             verdicts: bodies,
             cost,
         };
-        self.keep(&body).await
+        self.keep(&body, fresh).await
+    }
+
+    /// What may soon be better is made again soon. What would only cost the same once more is not.
+    fn fresh(&self, degraded: Option<&Degraded>) -> Duration {
+        let full = self.analyses.policy().fresh;
+        match degraded {
+            Some(Degraded { may_pass: true, .. }) => full.min(DEGRADED_FRESH),
+            _ => full,
+        }
     }
 
     /// A store that fails is no reason to throw away what was paid for: it is logged, and the tiers keep the analysis.
-    async fn keep(&self, body: &AnalysisBody) -> Result<Fetched, ServiceError> {
+    async fn keep(&self, body: &AnalysisBody, fresh: Duration) -> Result<Fetched, ServiceError> {
         let json = serde_json::to_vec(body)
             .map_err(|error| ServiceError::internal("an analysis cannot be written", error))?;
         let value = Bytes::from(json);
-        let full = self.analyses.policy().fresh;
-        let fresh = if body.engine.degraded.is_some() { full.min(DEGRADED_FRESH) } else { full };
         let stored = StoredAnalysis {
             id: body.analysis_id.clone(),
             body: value.clone(),
@@ -120,7 +136,7 @@ impl Maker {
         if let Err(error) = self.store.save_analysis(&stored).await {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
-        Ok(Fetched { value, cost: body.cost, fresh: (fresh < full).then_some(fresh) })
+        Ok(Fetched { value, cost: body.cost, fresh: Some(fresh) })
     }
 
     async fn material(
@@ -175,6 +191,7 @@ impl Maker {
         &self,
         engine: &Engine,
         comments: &[lently_analysis::Comment],
+        deadline: tokio::time::Instant,
         progress: &watch::Sender<Progress>,
     ) -> Result<Judged, ServiceError> {
         let total = Some(comments.len() as u64);
@@ -189,17 +206,29 @@ impl Maker {
                 forward
             });
         });
-        judge::judge(&self.engines, engine, &texts, on_judged).await
+        judge::judge(&self.engines, engine, &texts, deadline, on_judged).await
     }
 
     /// Has Gemini put the counted facts into words, where it is the engine; the report's own summary stays otherwise.
-    async fn summarize(&self, engine: &Engine, report: &mut Report) -> Summary {
+    async fn summarize(
+        &self,
+        engine: &Engine,
+        report: &mut Report,
+        deadline: tokio::time::Instant,
+    ) -> Summary {
         let Engine::Gemini(gemini) = engine else { return Summary::default() };
+        let locally = |why: String, may_pass| {
+            Some(Degraded { reason: format!("the summary was written locally: {why}"), may_pass })
+        };
         let request = judge::generate_request(prompt::summary_request(report));
-        let generated = match gemini.client.generate_json(&request).await {
-            Ok(generated) => generated,
-            Err(error) => {
-                let degraded = Some(format!("the summary was written locally: Gemini failed ({error})"));
+        let generated = match timeout_at(deadline, gemini.client.generate_json(&request)).await {
+            Ok(Ok(generated)) => generated,
+            Ok(Err(error)) => {
+                let degraded = locally(format!("Gemini failed ({error})"), true);
+                return Summary { degraded, ..Summary::default() };
+            }
+            Err(_) => {
+                let degraded = locally("the time for Gemini was over".to_owned(), false);
                 return Summary { degraded, ..Summary::default() };
             }
         };
@@ -211,7 +240,7 @@ impl Maker {
                 Summary { cost, model_version, degraded: None }
             }
             Err(error) => {
-                let degraded = Some(format!("the summary was written locally: {error}"));
+                let degraded = locally(error.to_string(), error != PromptError::UncountedNumber);
                 Summary { cost, model_version, degraded }
             }
         }
@@ -222,7 +251,7 @@ impl Maker {
 struct Summary {
     cost: Cost,
     model_version: Option<String>,
-    degraded: Option<String>,
+    degraded: Option<Degraded>,
 }
 
 fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> Material {

@@ -1,7 +1,8 @@
 //! Gemini's part of judging: batches, a few at once; a batch whose answer cannot be used is halved and asked again.
 //!
-//! Every loop ends: halving stops at one comment, and Gemini is left alone after a few useless answers in a row, or at the
-//! first failure that its client's own retries did not cure. What is unjudged then stays so, for the caller to deal with.
+//! Every loop ends: halving stops at one comment, and Gemini is left alone after a few useless answers in a row, at the
+//! first failure that its client's own retries did not cure, or at the deadline. What is unjudged then stays so, for the
+//! caller to deal with.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +10,9 @@ use futures::stream::{self, StreamExt as _};
 use lently_analysis::{Verdict, prompt};
 use lently_cache::Cost;
 use lently_upstream::{GenerateRequest, TokenUsage, UpstreamError};
+use tokio::time::{Instant, timeout_at};
 
-use super::{Counter, Distinct};
+use super::{Counter, Degraded, Distinct};
 use crate::engine::Gemini;
 use crate::price::token_cost;
 
@@ -29,21 +31,40 @@ pub(super) struct Outcome {
     pub verdicts: Vec<Option<Verdict>>,
     pub cost: Cost,
     pub model_version: Option<String>,
-    stopped: Option<String>,
+    stopped: Option<Stop>,
+}
+
+/// Why Gemini is left alone.
+enum Stop {
+    Failed(UpstreamError),
+    Useless,
+    OutOfTime,
 }
 
 impl Outcome {
     /// Says why some comments are left.
-    pub(super) fn reason(&self, left: u64) -> String {
-        match &self.stopped {
-            Some(reason) => format!("{left} comments were judged locally: {reason}"),
-            None => format!("{left} comments were judged locally: Gemini gave no usable answer for them"),
+    pub(super) fn degraded(&self, left: u64) -> Degraded {
+        let why = match &self.stopped {
+            Some(Stop::Failed(error)) => format!("Gemini failed ({error})"),
+            Some(Stop::Useless) => format!("Gemini gave {USELESS_IN_A_ROW} useless answers in a row"),
+            Some(Stop::OutOfTime) => "the time for Gemini was over".to_owned(),
+            None => "Gemini gave no usable answer for them".to_owned(),
+        };
+        Degraded {
+            reason: format!("{left} comments were judged locally: {why}"),
+            may_pass: !matches!(self.stopped, Some(Stop::OutOfTime)),
         }
     }
 }
 
-/// Asks Gemini for a verdict on each text.
-pub(super) async fn judge(gemini: &Gemini, distinct: &Distinct, progress: &Counter) -> Outcome {
+/// Asks Gemini for a verdict on each text, until the deadline: the answers under way then, one for each of the concurrent
+/// calls, are the most that is paid for and lost.
+pub(super) async fn judge(
+    gemini: &Gemini,
+    distinct: &Distinct,
+    progress: &Counter,
+    deadline: Instant,
+) -> Outcome {
     let shared = Shared {
         gemini,
         distinct,
@@ -52,7 +73,13 @@ pub(super) async fn judge(gemini: &Gemini, distinct: &Distinct, progress: &Count
     };
     let all: Vec<usize> = (0..distinct.texts.len()).collect();
     let batches: Vec<Vec<usize>> = all.chunks(BATCH).map(<[usize]>::to_vec).collect();
-    stream::iter(batches).for_each_concurrent(CONCURRENT_CALLS, |batch| shared.work_through(batch)).await;
+    let working =
+        stream::iter(batches).for_each_concurrent(CONCURRENT_CALLS, |batch| shared.work_through(batch));
+    if timeout_at(deadline, working).await.is_err() {
+        shared.with_state(|state| {
+            state.stopped.get_or_insert(Stop::OutOfTime);
+        });
+    }
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cost = token_cost(&gemini.model, state.usage.input, state.usage.output);
     Outcome { verdicts: state.verdicts, cost, model_version: state.model_version, stopped: state.stopped }
@@ -71,7 +98,7 @@ struct State {
     usage: TokenUsage,
     model_version: Option<String>,
     useless_in_a_row: u32,
-    stopped: Option<String>,
+    stopped: Option<Stop>,
 }
 
 /// What to do with a batch after its answer.
@@ -148,7 +175,7 @@ impl Shared<'_> {
             // It may be too large for the model: halved like one with an unusable answer.
             UpstreamError::BadRequest { .. } => state.note_use(false),
             other => {
-                state.stopped.get_or_insert_with(|| format!("Gemini failed ({other})"));
+                state.stopped.get_or_insert_with(|| Stop::Failed(other.clone()));
             }
         });
     }
@@ -158,7 +185,7 @@ impl State {
     fn note_use(&mut self, useful: bool) {
         self.useless_in_a_row = if useful { 0 } else { self.useless_in_a_row + 1 };
         if self.useless_in_a_row >= USELESS_IN_A_ROW && self.stopped.is_none() {
-            self.stopped = Some(format!("Gemini gave {USELESS_IN_A_ROW} useless answers in a row"));
+            self.stopped = Some(Stop::Useless);
         }
     }
 }
