@@ -22,7 +22,7 @@ use crate::price::token_cost;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::store::{Store, StoredAnalysis, later};
-use crate::youtube::{CachedYouTubeService, CommentsRequest, Freshness};
+use crate::youtube::{CachedYouTubeService, CommentsRequest, Freshness, PREMATURE_FRESH};
 
 /// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
 const DEGRADED_FRESH: Duration = Duration::from_secs(300);
@@ -48,6 +48,8 @@ struct Material {
     comments: Vec<lently_upstream::Comment>,
     coverage: Coverage,
     cost: Cost,
+    /// Whether more may be read soon.
+    premature: bool,
 }
 
 impl Maker {
@@ -78,7 +80,7 @@ impl Maker {
         let mut cost = material.cost + judged.cost + summary.cost;
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let degraded = judged.degraded.or(summary.degraded);
-        let fresh = self.fresh(degraded.as_ref());
+        let fresh = self.fresh(material.premature, degraded.as_ref());
         let body = AnalysisBody {
             analysis_id: id.clone(),
             status: "completed".to_owned(),
@@ -107,9 +109,10 @@ impl Maker {
     }
 
     /// What may soon be better is made again soon. What would only cost the same once more is not.
-    fn fresh(&self, degraded: Option<&Degraded>) -> Duration {
+    fn fresh(&self, premature: bool, degraded: Option<&Degraded>) -> Duration {
         let full = self.analyses.policy().fresh;
         match degraded {
+            _ if premature => full.min(PREMATURE_FRESH),
             Some(Degraded { may_pass: true, .. }) => full.min(DEGRADED_FRESH),
             _ => full,
         }
@@ -181,6 +184,7 @@ impl Maker {
         let coverage = coverage_of_harvest(&harvest, video.comment_count, request);
         Ok(Material {
             source: BodySource::of_video(&video),
+            premature: harvest.end.is_premature(),
             comments: harvest.comments,
             coverage,
             cost: metadata.spent() + cached.spent(),
@@ -290,7 +294,7 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
         title: dump.title.clone(),
         skipped_rows: dump.skipped_rows,
     };
-    Material { source, comments, coverage, cost: Cost::default() }
+    Material { source, comments, coverage, cost: Cost::default(), premature: false }
 }
 
 fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {
@@ -301,10 +305,20 @@ fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &Analysi
     } else {
         format!("{missing} replies were not asked for")
     };
+    let pages = if harvest.pages == 1 { "1 page".to_owned() } else { format!("{} pages", harvest.pages) };
     let (complete, basis) = match harvest.end {
         HarvestEnd::Complete if missing > 0 => (false, format!("YouTube's last page was reached; {replies}")),
         HarvestEnd::Complete => (true, "YouTube's last page was reached, and no reply is missing".to_owned()),
-        _ => (false, format!("the limit of {} comments was reached", request.max_comments)),
+        HarvestEnd::LimitReached => {
+            (false, format!("the limit of {} comments was reached", request.max_comments))
+        }
+        HarvestEnd::Failed => {
+            (false, format!("YouTube failed after {pages}, and the rest is missing; {replies}"))
+        }
+        HarvestEnd::OutOfTime => (
+            false,
+            format!("the time for reading was over after {pages}, and the rest is missing; {replies}"),
+        ),
     };
     Coverage { read, of: stated, complete, basis }
 }

@@ -3,7 +3,7 @@
 //! It never judges a comment and never asks upstream for what a tier has fresh.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lently_cache::{Answer, CacheService, Clock, Cost, FetchFailure, Fetched, Pattern};
@@ -18,6 +18,11 @@ use crate::keys::{CacheKeys, EntryKind};
 use crate::plan::UserPlan;
 use crate::request::{MAX_COMMENTS, check_max_comments};
 use crate::ttl::CacheTtl;
+
+/// A harvest that ended too early is not kept for the whole half hour: the rest may be had soon.
+pub(crate) const PREMATURE_FRESH: Duration = Duration::from_secs(300);
+/// The part of the time limit of a harvest in which it reads; in the rest it is stored.
+const READING_PART: f64 = 0.9;
 
 /// Which comments of which video.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +96,18 @@ impl CachedYouTubeService {
             max_comments: request.max_comments,
             order: request.order,
             include_replies: request.include_replies,
+            within: self.ttl.comments_timeout.mul_f64(READING_PART),
         };
-        let fetch = move || {
-            timed(async move {
+        let fetch = move || async move {
+            let mut premature = false;
+            let reading = async {
                 let report = move |progress: HarvestProgress| on_page(progress);
-                client.harvest(&harvest, report).await
-            })
+                let call = client.harvest(&harvest, report).await?;
+                premature = call.value.end.is_premature();
+                Ok(call)
+            };
+            let fetched = timed(reading).await?;
+            Ok(Fetched { fresh: premature.then_some(PREMATURE_FRESH), ..fetched })
         };
         self.through(&key, EntryKind::Comments, freshness, fetch).await
     }

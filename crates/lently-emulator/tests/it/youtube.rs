@@ -25,7 +25,8 @@ fn video(place: usize) -> VideoId {
 }
 
 fn all(place: usize, order: CommentOrder) -> HarvestRequest {
-    HarvestRequest { video_id: video(place), max_comments: 5000, order, include_replies: true }
+    let within = Duration::from_secs(60);
+    HarvestRequest { video_id: video(place), max_comments: 5000, order, include_replies: true, within }
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
-//! Gemini as the engine: what it judges, and what happens to comments it does not.
+//! Gemini as the engine: what it judges, and what happens to comments it does not; and what becomes of a harvest cut short.
 
 use std::time::Duration;
 
 use lently_emulator::{Fault, FaultKind, Method};
-use lently_service::{AnalysisAnswer, AnalysisBody, EngineChoice};
+use lently_service::{AnalysisAnswer, AnalysisBody, EngineChoice, Progress, Stage, UserId};
+use tokio::sync::watch;
 
-use crate::house::{House, Options, body, plain, request};
+use crate::house::{House, Options, body, plain, request, slow};
 
 async fn house() -> House {
     House::with(Options { gemini: true, ..Options::default() }).await
@@ -126,4 +127,32 @@ async fn a_degraded_analysis_is_made_again_soon() {
     house.clock.advance(Duration::from_secs(301));
     let (_, body) = judged(&house).await;
     assert_eq!((body.engine.judged.gemini, body.engine.degraded), (100, None));
+}
+
+#[tokio::test]
+async fn pages_read_before_the_quota_was_used_up_are_analyzed_and_the_rest_is_read_soon() {
+    let house = House::with(Options { latency: slow(), ..Options::default() }).await;
+    let wanted = lently_service::AnalysisRequest { max_comments: 200, ..request(plain()) };
+    let (progress, mut steps) = watch::channel(Progress::default());
+    let user = UserId::local();
+    let making = house.lently.analyze(&user, wanted.clone(), false, progress);
+    // The first page is there, and the second on its way.
+    let cut = async {
+        let read = |progress: &Progress| progress.stage == Stage::Comments && progress.done > 0;
+        steps.wait_for(read).await.expect("a page");
+        let kind = FaultKind::QuotaExceeded;
+        house.emulator.set_fault(Some(Fault { kind, method: Some(Method::CommentThreads), times: None }));
+    };
+    let (answer, ()) = tokio::join!(making, cut);
+    let answer = answer.expect("what was read");
+    let coverage = body(&answer).report.coverage;
+    assert_eq!((coverage.read, coverage.complete), (100, false));
+    assert!(coverage.basis.starts_with("YouTube failed after 1 page,"), "{}", coverage.basis);
+    assert_eq!(answer.cost.quota_units, house.counts().units, "the refused call is paid for, too");
+    house.emulator.set_fault(None);
+    let cached = house.analyze(&wanted).await.expect("a hit");
+    assert!(cached.cached && cached.ttl <= Duration::from_secs(300), "{:?}", cached.ttl);
+    house.clock.advance(Duration::from_secs(301));
+    let coverage = body(&house.analyze(&wanted).await.expect("an analysis")).report.coverage;
+    assert_eq!((coverage.read, coverage.basis.as_str()), (200, "the limit of 200 comments was reached"));
 }

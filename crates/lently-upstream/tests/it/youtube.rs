@@ -1,5 +1,7 @@
 //! The YouTube client over the wire.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use futures::stream;
@@ -39,14 +41,20 @@ fn one_video() -> Response {
     reply(200, json!({ "items": [{ "id": "dQw4w9WgXcQ", "snippet": { "title": "plain" } }] }).to_string())
 }
 
-async fn harvest(upstream: &Upstream, max_comments: u32) -> Result<(Harvest, u64), UpstreamError> {
-    let request = HarvestRequest {
+fn wanted(max_comments: u32) -> HarvestRequest {
+    HarvestRequest {
         video_id: video_id(),
         max_comments,
         order: CommentOrder::Time,
         include_replies: true,
-    };
-    let client = upstream.youtube();
+        within: Duration::from_secs(10),
+    }
+}
+
+async fn harvest(upstream: &Upstream, max_comments: u32) -> Result<(Harvest, u64), UpstreamError> {
+    let request = wanted(max_comments);
+    let client = YouTubeClient::new(YouTubeConfig { max_attempts: 1, ..upstream.youtube_config() });
+    let client = client.expect("a client");
     let call = client.harvest(&request, |_| {}).await?;
     assert_eq!(call.units, client.units_spent());
     Ok((call.value, call.units))
@@ -83,8 +91,53 @@ async fn a_limit_is_told_from_an_end() {
 async fn pages_that_go_round_in_a_circle_end() {
     let pages = || page(&[thread("a", 0, &[])], Some("same"));
     let upstream = Upstream::answering([pages(), pages(), pages()]).await;
-    assert!(matches!(harvest(&upstream, 1000).await, Err(UpstreamError::Transient { .. })));
-    assert_eq!(upstream.asked().len(), 2);
+    let (harvest, _) = harvest(&upstream, 1000).await.expect("what was read");
+    assert_eq!((ids(&harvest), harvest.end, upstream.asked().len()), (vec!["a"], HarvestEnd::Failed, 2));
+}
+
+#[tokio::test]
+async fn pages_that_are_paid_for_are_kept_when_the_next_fails() {
+    for (status, reason) in [(503, "backendError"), (403, "rateLimitExceeded"), (403, "quotaExceeded")] {
+        let upstream = Upstream::answering([
+            page(&[thread("a", 0, &[])], Some("next")),
+            page(
+                &[thread("b", 3, &["b.3"]), thread("c", 1, &["c.1"]), thread("d", 6, &["d.6"])],
+                Some("far"),
+            ),
+            page(&[comment("b.1")], Some("rest")),
+            youtube_error(status, reason),
+        ])
+        .await;
+        let (harvest, units) = harvest(&upstream, 1000).await.expect("what was read");
+        // The rest of a page was paid for with it, though `b`'s replies were never read to their end.
+        assert_eq!(ids(&harvest), ["a", "b", "b.1", "c", "c.1", "d", "d.6"], "{reason}");
+        assert_eq!((harvest.end, harvest.replies_missing), (HarvestEnd::Failed, 7), "{reason}");
+        assert_eq!((harvest.pages, units), (3, 4), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_of_a_video_that_is_gone_is_not_kept() {
+    for (status, reason) in [(404, "videoNotFound"), (403, "commentsDisabled"), (400, "keyInvalid")] {
+        let first = page(&[thread("a", 0, &[])], Some("next"));
+        let upstream = Upstream::answering([first, youtube_error(status, reason)]).await;
+        assert!(harvest(&upstream, 1000).await.is_err(), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_harvest_ends_with_its_time() {
+    let silent = || reply(200, Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>()));
+    let upstream = Upstream::answering([page(&[thread("a", 0, &[])], Some("next")), silent()]).await;
+    // Once the first page is there, nothing but the limit is left to happen, and time is moved there.
+    let on_page = |_| tokio::time::pause();
+    let call = upstream.youtube().harvest(&wanted(1000), on_page).await.expect("what was read");
+    assert_eq!((ids(&call.value), call.value.end), (vec!["a"], HarvestEnd::OutOfTime));
+    tokio::time::resume();
+    let upstream = Upstream::answering([silent()]).await;
+    let request = HarvestRequest { within: Duration::from_millis(50), ..wanted(1000) };
+    let nothing = upstream.youtube().harvest(&request, |_| {}).await;
+    assert_eq!(nothing.expect_err("nothing was read"), UpstreamError::TimedOut);
 }
 
 #[tokio::test]
@@ -132,7 +185,7 @@ async fn an_hour_is_not_waited_out_but_told() {
     let answer = with_header(youtube_error(429, "rateLimitExceeded"), "retry-after", "3600");
     let upstream = Upstream::answering([answer]).await;
     let error = upstream.youtube().video(&video_id()).await.expect_err("a refusal");
-    let hint = Some(std::time::Duration::from_secs(3600));
+    let hint = Some(Duration::from_secs(3600));
     assert_eq!(error, UpstreamError::RateLimited { retry_after: hint });
     assert_eq!(upstream.asked().len(), 1);
 }
