@@ -166,6 +166,9 @@ fn directory(reader: &Reader<'_>, name: &str, xdg: &str, below_home: &str) -> Re
 fn cache(reader: &Reader<'_>, cache_dir: &std::path::Path) -> Result<CacheSettings, ConfigError> {
     let redis = redis(reader)?;
     let tier = reader.text("LENTLY_CACHE_TIER")?.unwrap_or_else(|| "auto".to_owned());
+    if redis.is_none() && matches!(tier.as_str(), "auto" | "redis") {
+        no_redis_is_meant(reader)?;
+    }
     let max_bytes = reader.number("LENTLY_DISK_BYTES", GIB, MIB..=1024 * GIB)?;
     let disk = || RemoteConfig::Disk { path: cache_dir.join("cache.db"), max_bytes };
     let remote = match (tier.as_str(), redis) {
@@ -194,11 +197,29 @@ fn cache(reader: &Reader<'_>, cache_dir: &std::path::Path) -> Result<CacheSettin
     })
 }
 
+/// What belongs to a Redis asks for one: without its name it would be ignored, and the cache would lie on disk unnoticed.
+fn no_redis_is_meant(reader: &Reader<'_>) -> Result<(), ConfigError> {
+    for name in ["REDIS_PASSWORD", "REDIS_USERNAME", "REDIS_PORT", "REDIS_DB", "REDIS_TLS", "REDIS_CA_FILE"] {
+        let set = if name == "REDIS_PASSWORD" {
+            reader.secret(name)?.is_some()
+        } else {
+            reader.text(name)?.is_some()
+        };
+        if set {
+            let remedy =
+                "set REDIS_HOST (such as `127.0.0.1`) or REDIS_URL, or LENTLY_CACHE_TIER=disk to do without";
+            return Err(ConfigError::new(name, "is set, and no Redis is named", remedy));
+        }
+    }
+    Ok(())
+}
+
+/// The Redis that is named, if one is. Its variables are checked either way: a wrong value should not wait for a name.
 fn redis(reader: &Reader<'_>) -> Result<Option<RedisConfig>, ConfigError> {
     let (url, host) = (reader.secret("REDIS_URL")?, reader.text("REDIS_HOST")?);
-    let from_url = url.is_some();
+    let (from_url, named) = (url.is_some(), url.is_some() || host.is_some());
     let mut redis = match (url, host) {
-        (None, None) => return Ok(None),
+        (None, None) => RedisConfig::default(),
         (Some(_), Some(_)) => {
             return Err(ConfigError::new("REDIS_URL", "and REDIS_HOST are both set", "set one of them"));
         }
@@ -226,7 +247,7 @@ fn redis(reader: &Reader<'_>) -> Result<Option<RedisConfig>, ConfigError> {
         reader.milliseconds("REDIS_CONNECT_TIMEOUT_MS", redis.connect_timeout, 10..=60_000)?;
     redis.command_timeout =
         reader.milliseconds("REDIS_COMMAND_TIMEOUT_MS", redis.command_timeout, 10..=60_000)?;
-    Ok(Some(redis))
+    Ok(named.then_some(redis))
 }
 
 fn ttl(reader: &Reader<'_>) -> Result<CacheTtl, ConfigError> {

@@ -71,10 +71,35 @@ fn a_wrong_value_is_refused_with_its_variable_and_what_it_may_be() {
         ("DATABASE_URL", "postgres://u:hunter2@db/lently", "sqlite:"),
     ];
     for (name, value, remedy) in rows {
-        let error = config(&[("REDIS_HOST", "cache"), (name, value)]).expect_err(name);
-        assert_eq!(error.variable, name);
-        let told = error.to_string();
-        assert!(told.starts_with(name) && told.contains(remedy) && !told.contains("hunter2"), "{told}");
+        // A wrong value of Redis' does not wait for a Redis to be named.
+        for other in [("REDIS_HOST", "cache"), ("LENTLY_LOG_FORMAT", "text")] {
+            let error = config(&[other, (name, value)]).expect_err(name);
+            assert_eq!(error.variable, name);
+            let told = error.to_string();
+            assert!(told.starts_with(name) && told.contains(remedy) && !told.contains("hunter2"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn what_belongs_to_a_redis_that_is_not_named_is_refused_unless_none_is_meant() {
+    for (name, value) in [
+        ("REDIS_PORT", "6379"),
+        ("REDIS_USERNAME", "lently"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("REDIS_DB", "1"),
+        ("REDIS_TLS", "true"),
+        ("REDIS_CA_FILE", "/ca.pem"),
+    ] {
+        let told = config(&[(name, value)]).expect_err(name).to_string();
+        assert!(told.starts_with(name) && told.contains("REDIS_HOST") && !told.contains("hunter2"), "{told}");
+        for tier in ["disk", "none"] {
+            assert!(config(&[(name, value), ("LENTLY_CACHE_TIER", tier)]).is_ok(), "{name} with {tier}");
+        }
+    }
+    for tuned in ["REDIS_MAX_CONNECTIONS", "REDIS_CONNECT_TIMEOUT_MS"] {
+        let found = config(&[(tuned, "10")]).expect("a configuration").cache.remote;
+        assert!(matches!(found, RemoteConfig::Disk { .. }), "{tuned} names no Redis");
     }
 }
 
@@ -137,10 +162,12 @@ fn an_unknown_variable_of_ours_is_warned_about() {
 #[test]
 fn every_stated_default_is_the_default() {
     let stated = VARIABLES.iter().filter(|one| one.default != "none" && !one.default.starts_with('$'));
-    let pairs: Vec<_> = stated.map(|one| (one.name, one.default)).collect();
+    // With a Redis, whose variables would otherwise ask for one.
+    let redis = ("REDIS_HOST", "cache");
+    let pairs: Vec<_> = stated.map(|one| (one.name, one.default)).chain([redis]).collect();
     assert_eq!(
         format!("{:?}", config(&pairs).expect("a configuration")),
-        format!("{:?}", config(&[]).expect("a configuration"))
+        format!("{:?}", config(&[redis]).expect("a configuration"))
     );
 }
 
