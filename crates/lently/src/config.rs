@@ -232,7 +232,15 @@ fn redis(reader: &Reader<'_>) -> Result<Option<RedisConfig>, ConfigError> {
     redis.username = reader.text("REDIS_USERNAME")?.or(redis.username);
     redis.password = reader.secret("REDIS_PASSWORD")?.or(redis.password);
     let ca_file = reader.path("REDIS_CA_FILE")?;
-    let tls = reader.flag("REDIS_TLS")?.unwrap_or(redis.tls.is_some() || (ca_file.is_some() && !from_url));
+    let flag = reader.flag("REDIS_TLS")?;
+    if flag == Some(false) && redis.tls.is_some() {
+        return Err(ConfigError::new(
+            "REDIS_TLS",
+            "is off, and REDIS_URL begins with `rediss://`",
+            "remove it, or write `redis://` if the password may travel in the clear",
+        ));
+    }
+    let tls = flag.unwrap_or(redis.tls.is_some() || (ca_file.is_some() && !from_url));
     if ca_file.is_some() && !tls {
         return Err(ConfigError::new(
             "REDIS_CA_FILE",

@@ -108,6 +108,7 @@ fn what_contradicts_itself_is_refused() {
     for pairs in [
         &[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")][..],
         &[("REDIS_HOST", "b"), ("REDIS_CA_FILE", "/ca.pem"), ("REDIS_TLS", "false")],
+        &[("REDIS_URL", "rediss://cache"), ("REDIS_TLS", "false")],
         &[("LENTLY_CACHE_TIER", "redis")],
         &[("ADMIN_API_KEY", "a long enough key"), ("ADMIN_API_KEY_FILE", "/key")],
     ] {
