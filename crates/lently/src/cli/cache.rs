@@ -211,21 +211,21 @@ async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError>
         }
         What::Delete { key } => {
             let path = format!("/api/cache/pattern?pattern={}", query(&Pattern::escape(key)));
-            client.send(Method::DELETE, &path, None).await?
+            client.admin(Method::DELETE, &path, None).await?
         }
         What::Pattern { pattern, dry_run, yes } => {
             let confirm = if *yes { "&confirm=CONFIRM_FLUSH" } else { "" };
             let path =
                 format!("/api/cache/pattern?pattern={}&dry_run={dry_run}{confirm}", query(pattern.as_str()));
-            client.send(Method::DELETE, &path, None).await?
+            client.admin(Method::DELETE, &path, None).await?
         }
         What::Warm { videos, max_comments } => {
             let ids: Vec<_> = videos.iter().map(|video| &video.video_id).collect();
             let body = json!({ "videos": ids, "max_comments": max_comments });
-            client.send(Method::POST, "/api/cache/warm", Some(&body)).await?
+            client.admin(Method::POST, "/api/cache/warm", Some(&body)).await?
         }
         What::Flush { .. } => {
-            client.send(Method::DELETE, "/api/cache/all?confirm=CONFIRM_FLUSH", None).await?
+            client.admin(Method::DELETE, "/api/cache/all?confirm=CONFIRM_FLUSH", None).await?
         }
     };
     Ok(Told::Facts(reply.expect_ok()?))

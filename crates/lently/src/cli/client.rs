@@ -1,8 +1,9 @@
-//! A client of Lently's own HTTP API, for commands that talk to a server. Bounded in time; never prints a key.
+//! A client of Lently's own HTTP API, for commands that talk to a server. Bounded in time; never prints a key, and sends
+//! it to admin routes of the server that was named, to nobody else.
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, header::HeaderMap};
+use reqwest::{Client, Method, RequestBuilder, header::HeaderMap, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -30,6 +31,8 @@ impl ServerClient {
         let http = Client::builder()
             .timeout(TIMEOUT)
             .no_proxy()
+            // A redirect would take the admin key along: only standard headers are withheld from another host.
+            .redirect(redirect::Policy::none())
             .tcp_nodelay(true)
             .build()
             .map_err(|error| CliError::Failed(format!("cannot set up a client: {error}")))?;
@@ -37,28 +40,36 @@ impl ServerClient {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Reply, CliError> {
-        self.send(Method::GET, path, None).await
+        self.send(self.request(Method::GET, path)).await
     }
 
     /// Asks for an analysis and waits for it.
     pub(super) async fn start(&self, body: &Value) -> Result<Reply, CliError> {
-        self.send(Method::POST, "/api/analysis/start", Some(body)).await
+        self.send(self.request(Method::POST, "/api/analysis/start").json(body)).await
     }
 
-    pub(super) async fn send(
+    /// Calls an admin route, with the key where there is one.
+    pub(super) async fn admin(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Reply, CliError> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base)).header("prefer", "wait=60");
+        let mut request = self.request(method, path);
         if let Some(key) = &self.admin_key {
             request = request.header("x-admin-key", key.expose_secret());
         }
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).header("prefer", "wait=60")
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Reply, CliError> {
         let told = |error: reqwest::Error| {
             CliError::Failed(format!(
                 "{} does not answer ({}); is a server running there?",
@@ -80,6 +91,12 @@ impl Reply {
     pub(super) fn expect_ok(self) -> Result<Value, CliError> {
         if self.status < 300 {
             return Ok(self.body);
+        }
+        if self.status < 400 {
+            return Err(CliError::Failed(format!(
+                "the server answered {}: it redirects elsewhere, which is not followed; name the server itself",
+                self.status
+            )));
         }
         Err(CliError::Failed(format!("the server answered {}: {}", self.status, self.problem())))
     }

@@ -1,5 +1,10 @@
 //! `lently cache` on the local cache and at a server.
 
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+};
+
 use serde_json::json;
 
 use crate::Machine;
@@ -49,4 +54,55 @@ fn what_empties_the_cache_must_be_meant() {
 fn a_server_that_is_not_there_is_told() {
     let ran = Machine::new().run(&["cache", "stats", "--server", "http://127.0.0.1:1"]);
     assert!(ran.code == Some(1) && ran.err.contains("is a server running there?"), "{}", ran.err);
+}
+
+/// Answers one request with `answer`, and tells its head.
+fn answer_one(listener: &TcpListener, answer: &str) -> String {
+    let (stream, _) = listener.accept().expect("a connection");
+    let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let head = head.fold(String::new(), |head, line| head + &line.to_ascii_lowercase() + "\n");
+    (&stream).write_all(answer.as_bytes()).expect("an answer is sent");
+    head
+}
+
+const KEY: &str = "planted-admin-key-0005";
+
+#[test]
+fn the_admin_key_follows_no_redirect() {
+    let (named, other) = (listener(), listener());
+    other.set_nonblocking(true).expect("a listener");
+    let elsewhere = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: {}/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        address(&other)
+    );
+    let machine = Machine::new().with("ADMIN_API_KEY", KEY);
+    let server = address(&named);
+    std::thread::scope(|scope| {
+        let ran = scope.spawn(|| machine.run(&["cache", "flush", "--yes", "--server", &server]));
+        assert!(answer_one(&named, &elsewhere).contains(&format!("x-admin-key: {KEY}")));
+        let ran = ran.join().expect("it runs");
+        assert!(ran.code == Some(1) && ran.err.contains("redirects"), "{}", ran.err);
+    });
+    assert!(other.accept().is_err(), "the other server was asked");
+}
+
+#[test]
+fn the_admin_key_goes_to_admin_routes_only() {
+    let named = listener();
+    let machine = Machine::new().with("ADMIN_API_KEY", KEY);
+    let server = address(&named);
+    std::thread::scope(|scope| {
+        let ran = scope.spawn(|| machine.run(&["cache", "stats", "--server", &server]));
+        let head = answer_one(&named, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+        assert!(head.starts_with("get /api/cache/stats") && !head.contains("x-admin-key"), "{head}");
+        ran.join().expect("it runs").ok();
+    });
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a port")
+}
+
+fn address(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().expect("an address"))
 }
