@@ -78,7 +78,7 @@ enum What {
 
 pub(super) async fn run(args: Args) -> Result<(), CliError> {
     let config = configured(true)?;
-    confirm(&args.what)?;
+    check(&args.what)?;
     let told = match &args.server {
         Some(server) => at_server(&ServerClient::new(server, config.admin_key.clone())?, &args.what).await?,
         None => here(config, &args.what).await?,
@@ -95,17 +95,26 @@ enum Told {
     Value(Vec<u8>),
 }
 
-fn confirm(what: &What) -> Result<(), CliError> {
+/// Refuses what is no key of ours, with an empty prefix it could be another's, and what empties the cache unless it is
+/// meant.
+fn check(what: &What) -> Result<(), CliError> {
     let broad = match what {
+        What::Get { key } | What::Delete { key } => return kind_of(key).map(|_| ()),
         What::Flush { yes } => !yes,
         What::Pattern { pattern, dry_run, yes } => pattern.matches_everything() && !dry_run && !yes,
-        _ => false,
+        What::Stats | What::Warm { .. } => false,
     };
     if broad {
         Err(CliError::Usage("this empties the whole cache; add --yes if it is meant".to_owned()))
     } else {
         Ok(())
     }
+}
+
+fn kind_of(key: &str) -> Result<EntryKind, CliError> {
+    EntryKind::of_key(key).ok_or_else(|| {
+        CliError::Usage(format!("{key} is no key of Lently's; they begin with one of {}", names()))
+    })
 }
 
 async fn here(config: Config, what: &What) -> Result<Told, CliError> {
@@ -131,10 +140,7 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
             json!({ "remote": cache.health().remote, "kinds": kinds })
         }
         What::Get { key } => {
-            let kind = EntryKind::of_key(key).ok_or_else(|| {
-                CliError::Usage(format!("{key} is no key of Lently's; they begin with one of {}", names()))
-            })?;
-            let entry = cache.get(kind.kind(), key).await.entry();
+            let entry = cache.get(kind_of(key)?.kind(), key).await.entry();
             let entry =
                 entry.ok_or_else(|| CliError::Failed(format!("there is no fresh value for {key}")))?;
             let left = entry.ttl(app.clock.now()).as_secs();
@@ -157,7 +163,7 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
 }
 
 fn names() -> String {
-    EntryKind::ALL.map(EntryKind::name).join(", ")
+    EntryKind::ALL.map(|kind| format!("{}:", kind.name())).join(", ")
 }
 
 fn dry_run(pattern: &Pattern, report: PatternReport) -> Value {

@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
 };
 
+use lently_testing::RedisServer;
 use serde_json::json;
 
 use crate::Machine;
@@ -48,6 +49,26 @@ fn what_empties_the_cache_must_be_meant() {
     assert_eq!(machine.run(&["cache", "flush", "--yes", "--json"]).ok().json()["deleted"], 1);
     assert_eq!(machine.run(&["cache", "pattern", "a["]).code, Some(2));
     assert_eq!(machine.run(&["cache", "get", "nonsense"]).code, Some(2));
+}
+
+/// With an empty prefix, a key of another application is as near as one of ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_not_ours_is_not_deleted() {
+    let redis = RedisServer::start().await;
+    redis.cli(&["SET", "session:1", "theirs"]);
+    let machine = Machine::new()
+        .with("REDIS_HOST", "127.0.0.1")
+        .with("REDIS_PORT", redis.port().to_string())
+        .with("LENTLY_KEY_PREFIX", "");
+    for args in [
+        &["cache", "delete", "session:1"][..],
+        // Nobody listens there: a key that is not ours is not even sent.
+        &["cache", "delete", "session:1", "--server", "http://127.0.0.1:1"],
+    ] {
+        let ran = tokio::task::block_in_place(|| machine.run(args));
+        assert!(ran.code == Some(2) && ran.err.contains("no key of Lently's"), "{}", ran.err);
+    }
+    assert_eq!(redis.cli(&["GET", "session:1"]), "theirs");
 }
 
 #[test]
