@@ -83,15 +83,19 @@ pub(super) async fn run(args: Args) -> Result<(), CliError> {
         Some(server) => at_server(&ServerClient::new(server, config.admin_key.clone())?, &args.what).await?,
         None => here(config, &args.what).await?,
     };
+    let show = |facts: &Value| if args.json { format!("{facts}\n") } else { lines(facts, 0) };
     match told {
         Told::Value(bytes) => print_bytes(&bytes),
-        Told::Facts(facts) if args.json => print(&format!("{facts}\n")),
-        Told::Facts(facts) => print(&lines(&facts, 0)),
+        Told::Facts(facts) => print(&show(&facts)),
+        Told::PartlyDone(facts) => print(&show(&facts)).and(Err(CliError::Told)),
     }
 }
 
+/// What came of a command.
 enum Told {
     Facts(Value),
+    /// The facts, of which some are failures: those have been told.
+    PartlyDone(Value),
     Value(Vec<u8>),
 }
 
@@ -156,7 +160,7 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
         What::Pattern { pattern, .. } => {
             json!({ "deleted": cache.delete_pattern(pattern).await.map_err(failed)? })
         }
-        What::Warm { videos, max_comments } => warm(app, videos, *max_comments).await?,
+        What::Warm { videos, max_comments } => return Ok(warm(app, videos, *max_comments).await),
         What::Flush { .. } => json!({ "deleted": cache.flush_all().await.map_err(failed)? }),
     };
     Ok(Told::Facts(facts))
@@ -181,7 +185,7 @@ fn dry_run(pattern: &Pattern, report: PatternReport) -> Value {
     })
 }
 
-async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Result<Value, CliError> {
+async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
     let (mut warmed, mut failed) = (0, 0);
     for VideoRef { video_id, .. } in videos {
         let request = CommentsRequest {
@@ -203,7 +207,8 @@ async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Result<Value
             }
         }
     }
-    if warmed == 0 { Err(CliError::Told) } else { Ok(json!({ "warmed": warmed, "failed": failed })) }
+    let facts = json!({ "warmed": warmed, "failed": failed });
+    if failed == 0 { Told::Facts(facts) } else { Told::PartlyDone(facts) }
 }
 
 async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError> {
@@ -234,7 +239,15 @@ async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError>
             client.admin(Method::DELETE, "/api/cache/all?confirm=CONFIRM_FLUSH", None).await?
         }
     };
-    Ok(Told::Facts(reply.expect_ok()?))
+    let facts = reply.expect_ok()?;
+    if facts["success"] != false {
+        return Ok(Told::Facts(facts));
+    }
+    for video in facts["videos"].as_array().into_iter().flatten().filter(|video| video["ok"] == false) {
+        let text = |value: &Value| crate::report::clean(value.as_str().unwrap_or("no reason given"));
+        tell(&format!("lently: {}: {}", text(&video["video_id"]), text(&video["error"]["message"])));
+    }
+    Ok(Told::PartlyDone(facts))
 }
 
 /// Facts for people: one a line, what is inside indented.

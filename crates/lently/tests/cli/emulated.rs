@@ -78,6 +78,24 @@ async fn a_warmed_video_costs_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_video_that_cannot_be_warmed_fails_the_command_and_the_others_are_told() {
+    let (_emulator, machine) = emulated().await;
+    let (good, quiet) = (SAMPLES[1].video_id, SAMPLES[3].video_id);
+    let ran = run(&machine, &["cache", "warm", good, quiet, "--json"]).await;
+    assert!(ran.code == Some(1) && ran.err.contains(quiet), "{}{}", ran.out, ran.err);
+    assert_eq!((&ran.json()["warmed"], &ran.json()["failed"]), (&json!(1), &json!(1)));
+    let none = run(&machine, &["cache", "warm", quiet, "--json"]).await;
+    assert_eq!((none.code, &none.json()["warmed"]), (Some(1), &json!(0)));
+
+    let machine = machine.with("ADMIN_API_KEY", "planted-admin-key-0006");
+    let server = tokio::task::block_in_place(|| machine.serve());
+    let ran = run(&machine, &["cache", "warm", good, quiet, "--json", "--server", &server.address]).await;
+    assert!(ran.code == Some(1) && ran.err.contains(quiet), "{}{}", ran.out, ran.err);
+    assert_eq!((&ran.json()["success"], &ran.json()["videos"][0]["ok"]), (&json!(false), &json!(true)));
+    run(&machine, &["cache", "warm", good, "--server", &server.address]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disabled_comments_and_removed_videos_are_told_as_such() {
     let (_emulator, machine) = emulated().await;
     let quiet = run(&machine, &["analyze", SAMPLES[3].video_id]).await;

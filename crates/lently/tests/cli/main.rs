@@ -5,7 +5,10 @@ mod cache;
 mod doctor;
 mod emulated;
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
 
 use tempfile::TempDir;
 
@@ -20,6 +23,21 @@ pub(crate) struct Ran {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
+}
+
+/// `lently serve` in a process of its own, which ends with this.
+pub(crate) struct Serving {
+    pub address: String,
+    process: Child,
+    /// Kept open: what is logged must not fail.
+    _log: BufReader<ChildStderr>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 impl Machine {
@@ -47,6 +65,20 @@ impl Machine {
         let Output { status, stdout, stderr } = self.command(args).output().expect("the binary runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Starts a server on a free port.
+    pub(crate) fn serve(&self) -> Serving {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut process =
+            command.env("LENTLY_LOG", "error").stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let mut log = BufReader::new(process.stderr.take().expect("its log"));
+        let mut line = String::new();
+        log.read_line(&mut line).expect("a line");
+        let address = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let address =
+            address.unwrap_or_else(|| panic!("no address in {line}")).trim_end_matches('/').to_owned();
+        Serving { address, process, _log: log }
     }
 
     pub(crate) fn write(&self, name: &str, content: &str) -> String {
