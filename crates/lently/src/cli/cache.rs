@@ -4,7 +4,8 @@ use lently_cache::{Pattern, PatternReport};
 use lently_service::{CommentsRequest, EntryKind, UserPlan, keys::CacheKeys};
 use lently_upstream::{CommentOrder, VideoRef};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 use url::form_urlencoded::byte_serialize;
 
 use super::{CliError, chain, client::ServerClient, configured, print, print_bytes, tell};
@@ -19,7 +20,7 @@ Examples:
   lently cache warm dQw4w9WgXcQ
   lently cache flush --yes
 
-With --server, changes need ADMIN_API_KEY.";
+With --server, all but stats needs ADMIN_API_KEY.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,7 +39,7 @@ pub(super) struct Args {
 enum What {
     /// Hits and misses of a server; what lies in the local cache, by kind.
     Stats,
-    /// Print the value of a key, as it is stored (local only).
+    /// Print the value of a key, as it is stored.
     Get {
         /// Such as `video:dQw4w9WgXcQ`; without the prefix.
         key: String,
@@ -148,10 +149,7 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
             let entry =
                 entry.ok_or_else(|| CliError::Failed(format!("there is no fresh value for {key}")))?;
             let left = entry.ttl(app.clock.now()).as_secs();
-            tell(&format!("from {}, fresh for {left} s more", entry.tier));
-            let mut value = entry.value.to_vec();
-            value.push(b'\n');
-            return Ok(Told::Value(value));
+            return Ok(found(entry.tier.name(), left, &entry.value));
         }
         What::Delete { key } => json!({ "deleted": cache.delete(key).await.map_err(failed)? }),
         What::Pattern { pattern, dry_run: true, .. } => {
@@ -164,6 +162,12 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
         What::Flush { .. } => json!({ "deleted": cache.flush_all().await.map_err(failed)? }),
     };
     Ok(Told::Facts(facts))
+}
+
+/// A value for standard output, and where it was for people.
+fn found(tier: &str, ttl_seconds: u64, value: &[u8]) -> Told {
+    tell(&format!("from {}, fresh for {ttl_seconds} s more", crate::report::clean(tier)));
+    Told::Value([value, b"\n"].concat())
 }
 
 fn names() -> String {
@@ -211,14 +215,22 @@ async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
     if failed == 0 { Told::Facts(facts) } else { Told::PartlyDone(facts) }
 }
 
+/// A value as a server tells it, the value itself untouched.
+#[derive(Deserialize)]
+struct ServersValue {
+    tier: String,
+    ttl_seconds: u64,
+    value: Box<RawValue>,
+}
+
 async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError> {
     let query = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     let reply = match what {
         What::Stats => client.get("/api/cache/stats").await?,
-        What::Get { .. } => {
-            return Err(CliError::Usage(
-                "a server does not hand out raw values; leave --server out on its machine".to_owned(),
-            ));
+        What::Get { key } => {
+            let path = format!("/api/cache/value?key={}", query(key));
+            let value: ServersValue = client.admin(Method::GET, &path, None).await?.parse()?;
+            return Ok(found(&value.tier, value.ttl_seconds, value.value.get().as_bytes()));
         }
         What::Delete { key } => {
             let path = format!("/api/cache/pattern?pattern={}", query(&Pattern::escape(key)));

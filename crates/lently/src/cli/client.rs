@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap, redirect};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::CliError;
@@ -23,6 +24,8 @@ pub(super) struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
     pub took: Duration,
 }
 
@@ -82,15 +85,29 @@ impl ServerClient {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await.map_err(told)?;
         let took = began.elapsed();
-        Ok(Reply { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default(), took })
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(Reply { status, headers, body, bytes: bytes.into(), took })
     }
 }
 
 impl Reply {
     /// The answer's body, or its problem as an error.
     pub(super) fn expect_ok(self) -> Result<Value, CliError> {
+        self.check()?;
+        Ok(self.body)
+    }
+
+    /// The answer's body as what it is to be, or its problem as an error.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, CliError> {
+        self.check()?;
+        serde_json::from_slice(&self.bytes).map_err(|_| {
+            CliError::Failed("the server's answer is not what was asked for; is it Lently's?".to_owned())
+        })
+    }
+
+    fn check(&self) -> Result<(), CliError> {
         if self.status < 300 {
-            return Ok(self.body);
+            return Ok(());
         }
         if self.status < 400 {
             return Err(CliError::Failed(format!(

@@ -1,5 +1,5 @@
-//! The operator's hand on the cache: statistics, and what is to be forgotten. Ids are checked before they are used, and
-//! only `pattern` takes a pattern.
+//! The operator's hand on the cache: statistics, what is stored, and what is to be forgotten. Ids are checked before they
+//! are used, and only `pattern` takes a pattern.
 
 use axum::{
     Json,
@@ -7,11 +7,11 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use lently_cache::{Pattern, Stats};
-use lently_service::{AnalysisId, UserId};
+use lently_cache::{MAX_KEY_BYTES, Pattern, Stats};
+use lently_service::{AnalysisId, EntryKind, UserId};
 use lently_upstream::VideoId;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 
 use super::{
     error::Problem,
@@ -38,6 +38,53 @@ pub(super) async fn stats(State(state): State<HttpState>) -> Json<StatsBody> {
 pub(super) async fn reset_stats(State(state): State<HttpState>) -> Response {
     state.app.cache.reset();
     Json(json!({ "success": true, "stats": state.app.cache.stats() })).into_response()
+}
+
+/// The query of a value.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ValueQuery {
+    key: String,
+}
+
+/// A value, and how it lies there.
+#[derive(Serialize)]
+pub(super) struct ValueBody {
+    success: bool,
+    key: String,
+    tier: &'static str,
+    /// How long it is fresh.
+    ttl_seconds: u64,
+    value: Box<RawValue>,
+}
+
+/// Looks in the tiers only; what is not there, or not fresh, is 404 and costs nothing.
+pub(super) async fn value(
+    State(state): State<HttpState>,
+    Params(ValueQuery { key }): Params<ValueQuery>,
+) -> Result<Json<ValueBody>, Problem> {
+    let kind = key_kind(&key)?;
+    let Some(entry) = state.app.cache.get(kind.kind(), &key).await.entry() else {
+        let detail = format!("there is no fresh value for {key}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", detail));
+    };
+    let value = serde_json::from_slice(&entry.value)
+        .map_err(|_| Problem::internal("the value that is stored there is no JSON"))?;
+    let ttl_seconds = entry.ttl(state.app.clock.now()).as_secs();
+    Ok(Json(ValueBody { success: true, key, tier: entry.tier.name(), ttl_seconds, value }))
+}
+
+/// The kind of a key that is given by its name. Another application's key has none.
+pub(super) fn key_kind(key: &str) -> Result<EntryKind, Problem> {
+    let usable = key.len() <= MAX_KEY_BYTES && !key.chars().any(char::is_control);
+    EntryKind::of_key(key).filter(|_| usable).ok_or_else(|| {
+        let names: Vec<_> = EntryKind::ALL.iter().map(|kind| format!("`{}:`", kind.name())).collect();
+        let names = names.join(", ");
+        Problem::invalid(
+            "key",
+            format!("a key begins with one of {names} and has at most {MAX_KEY_BYTES} bytes"),
+        )
+    })
 }
 
 /// Forgets one analysis.

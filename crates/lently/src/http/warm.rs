@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use bytes::Bytes;
-use lently_cache::{MAX_KEY_BYTES, WarmEntry};
-use lently_service::{CommentsRequest, EntryKind, UserPlan};
+use lently_cache::WarmEntry;
+use lently_service::{CommentsRequest, UserPlan};
 use lently_upstream::{CommentOrder, VideoId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
     analysis::{default_max_comments, default_order},
+    cache_admin::key_kind,
     error::Problem,
     extract::JsonBody,
     routes::HttpState,
@@ -95,14 +96,7 @@ pub(super) async fn warm(
 
 impl EntryBody {
     fn check(self, state: &HttpState) -> Result<WarmEntry, Problem> {
-        let Some(kind) = EntryKind::of_key(&self.key).filter(|_| self.key.len() <= MAX_KEY_BYTES) else {
-            let names: Vec<_> = EntryKind::ALL.iter().map(|kind| format!("`{}:`", kind.name())).collect();
-            let detail = format!(
-                "a key begins with one of {} and has at most {MAX_KEY_BYTES} bytes",
-                names.join(", ")
-            );
-            return Err(Problem::invalid("key", detail));
-        };
+        let kind = key_kind(&self.key)?;
         let mut policy = state.app.config.ttl.policy(kind);
         if let Some(ttl) = self.ttl {
             let ttl = Duration::try_from_secs_f64(ttl)

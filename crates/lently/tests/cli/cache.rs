@@ -51,6 +51,25 @@ fn what_empties_the_cache_must_be_meant() {
     assert_eq!(machine.run(&["cache", "get", "nonsense"]).code, Some(2));
 }
 
+#[test]
+fn a_servers_value_is_printed_as_the_local_one_is() {
+    let (machine, id) = analyzed();
+    let key = format!("analysis:{id}");
+    let local = machine.run(&["cache", "get", &key]).ok();
+    let machine = machine.with("ADMIN_API_KEY", KEY);
+    let server = machine.serve();
+    let at = |key: &str| machine.run(&["cache", "get", key, "--server", &server.address]);
+    let told = at(&key).ok();
+    assert_eq!(told.out, local.out);
+    assert!(told.err.contains("from disk, fresh for"), "{}", told.err);
+    let gone = at("video:AAAAAAAAAAA");
+    assert!(
+        gone.code == Some(1) && gone.err.contains("no fresh value for video:AAAAAAAAAAA"),
+        "{}",
+        gone.err
+    );
+}
+
 /// With an empty prefix, a key of another application is as near as one of ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_not_ours_is_not_deleted() {

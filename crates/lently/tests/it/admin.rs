@@ -19,6 +19,16 @@ fn case(route: &RouteInfo) -> Case {
     let bad = |path: &str, status| (path.to_owned(), None, status, "invalid-request");
     match route.path {
         "/api/cache/stats/reset" => right(route.path),
+        "/api/cache/value" => Case {
+            bad: vec![
+                bad("/api/cache/value", 400),
+                bad("/api/cache/value?key=", 422),
+                bad("/api/cache/value?key=foreign:1", 422),
+                bad("/api/cache/value?key=video:a%0Ab", 422),
+                ("/api/cache/value?key=video:AAAAAAAAAAA".to_owned(), None, 404, "not-found"),
+            ],
+            ..right(&format!("/api/cache/value?key=video:{}", plain()))
+        },
         "/api/cache/analysis/{analysis_id}" => Case {
             bad: ["*", "A%2F", &"g".repeat(32)]
                 .map(|id| bad(&format!("/api/cache/analysis/{id}"), 422))
@@ -107,7 +117,7 @@ async fn call(
 
 fn admin_routes() -> Vec<RouteInfo> {
     let routes: Vec<_> = route_table().into_iter().filter(|route| route.who == Who::Admin).collect();
-    assert_eq!(routes.len(), 8);
+    assert_eq!(routes.len(), 9);
     routes
 }
 
@@ -218,6 +228,23 @@ async fn a_flush_and_a_pattern_leave_foreign_keys_alone() {
     for key in ["other:analysis:1", "analysis:1", "lentl", "session"] {
         assert_eq!(redis.cli(&["GET", key]), "theirs", "{key}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_told_as_it_is_stored_and_looking_costs_nothing() {
+    let house = House::open().await;
+    let path = format!("/api/cache/value?key=video:{}", plain());
+    house.admin("GET", &path).await.problem(404, "not-found");
+    assert_eq!(house.counts().units, 0);
+    let video = house.get(&format!("/api/youtube/videos/{}", plain())).await.expect(200);
+    let told = house.admin("GET", &path).await.expect(200);
+    assert_eq!(told.header("cache-control"), "no-store");
+    let body = told.json();
+    assert_eq!((&body["key"], &body["tier"]), (&json!(format!("video:{}", plain())), &json!("memory")));
+    assert!(body["ttl_seconds"].as_u64().is_some_and(|left| left > 3_000), "{body}");
+    let mut served = video.json();
+    served.as_object_mut().expect("an object").remove("cached");
+    assert_eq!(body["value"], served);
 }
 
 #[tokio::test(flavor = "multi_thread")]
