@@ -55,6 +55,7 @@ pub(super) async fn health(State(state): State<HttpState>) -> Response {
             "state": cache.state,
             "since": cache.since,
             "swallowed_errors": cache.swallowed_errors,
+            "last_error": cache.last_error,
         },
         "store": if store_up { "up" } else { "down" },
     });

@@ -89,3 +89,28 @@ async fn no_secret_is_in_an_answer_a_number_or_the_log() {
         assert_eq!(line, None, "{secret} was logged");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_why_redis_is_not_used_and_not_the_password_it_refused() {
+    let redis = RedisServer::start_with(RedisOptions {
+        password: Some("the-right-one".to_owned()),
+        ..RedisOptions::default()
+    })
+    .await;
+    let user = "planted-redis-user-0007";
+    let house = House::with(
+        Options::default().redis(&redis).set("REDIS_PASSWORD", REDIS_PASSWORD).set("REDIS_USERNAME", user),
+    )
+    .await;
+    let health = house.get("/health").await.expect(200);
+    assert_eq!(health.json()["status"], "degraded");
+    let reason = health.json()["cache"]["last_error"].as_str().expect("a reason").to_owned();
+    assert!(reason.to_lowercase().contains("password"), "{reason}");
+    for secret in [REDIS_PASSWORD, "the-right-one"] {
+        assert!(!format!("{health:?}").contains(secret), "{health:?}");
+    }
+    // Where there is nothing to tell, that is what is told.
+    let well = House::open().await.get("/health").await.expect(200).json();
+    assert_eq!(well["cache"]["last_error"], serde_json::Value::Null, "{well}");
+    assert!(well["cache"].as_object().is_some_and(|cache| cache.contains_key("last_error")), "{well}");
+}
