@@ -66,12 +66,11 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
     let tasks = app.tasks.clone();
     let serving = http::serve(app, listener);
     let showing = async {
-        let client = ServerClient::new(&format!("http://{address}"), None)?;
-        let shown = show(&client, &emulator, terminal).await;
+        let shown = present(&format!("http://{address}"), &emulator, terminal, args.once).await;
+        // Whatever went wrong, also that nobody reads any more: a server that nobody knows of must not stay.
         if args.once || shown.is_err() {
             tasks.begin_shutdown();
         } else {
-            invite(&format!("http://{address}"))?;
             tasks.shutdown_on_signals();
         }
         shown
@@ -80,6 +79,11 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
     emulator.stop().await;
     shown?;
     served.map_err(|error| CliError::of(&error))
+}
+
+async fn present(address: &str, emulator: &Emulator, terminal: Terminal, once: bool) -> Result<(), CliError> {
+    show(&ServerClient::new(address, None)?, emulator, terminal).await?;
+    if once { Ok(()) } else { invite(address) }
 }
 
 async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) -> Result<(), CliError> {
