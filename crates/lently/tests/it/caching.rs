@@ -79,10 +79,28 @@ async fn another_process_on_the_same_redis_answers_from_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_kept_is_stated_on_every_route() {
     let house = House::open().await;
+    let analysis = house.analyze(plain()).await.expect(200);
+    assert_eq!(analysis.header("cache-control"), "private, no-cache", "a start that is answered at once");
+    let id = analysis.json()["analysis_id"].as_str().expect("an id").to_owned();
+    // Before anything is erased: the cached answers, each really given.
+    let kept = [
+        "/api/analysis/{analysis_id}",
+        "/api/youtube/videos/{video_id}",
+        "/api/youtube/videos/{video_id}/comments",
+    ];
+    let path_of = |path: &str| {
+        path.replace("{video_id}", plain()).replace("{analysis_id}", &id).replace("{user_id}", "local")
+    };
+    for path in kept {
+        let answer = house.get(&path_of(path)).await.expect(200);
+        assert_eq!(answer.header("cache-control"), "private, no-cache", "{path}");
+        let known = send(house.request("GET", &path_of(path)).header("If-None-Match", answer.header("etag")));
+        assert_eq!(known.await.expect(304).header("cache-control"), "private, no-cache", "{path}");
+    }
     for route in lently::http::route_table() {
-        let path = route.path.replace("{video_id}", plain()).replace("{analysis_id}", &"a".repeat(32));
-        let answer = house.admin(route.method, &path.replace("{user_id}", "local")).await;
-        let expected = if path.starts_with("/api/youtube/") && answer.status.is_success() {
+        let answer = house.admin(route.method, &path_of(route.path)).await;
+        let expected = if route.method == "GET" && kept.contains(&route.path) {
+            assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
             "private, no-cache"
         } else {
             "no-store"
@@ -91,4 +109,7 @@ async fn what_may_be_kept_is_stated_on_every_route() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert!(!answer.header("x-request-id").is_empty());
     }
+    // What is not there may not be kept either.
+    let absent = house.get(&format!("/api/analysis/{}", "a".repeat(32))).await;
+    absent.problem(404, "not-found");
 }
