@@ -82,7 +82,7 @@ pub struct CacheSettings {
 pub struct HttpLimits {
     /// The largest body read.
     pub body_bytes: usize,
-    /// How long a request may take; what it began goes on and is kept.
+    /// How long a request may take; an analysis or fetch that it began goes on and is kept.
     pub timeout: Duration,
     /// The longest that `Prefer: wait` may ask for.
     pub wait: Duration,

@@ -85,10 +85,11 @@ pub(super) async fn bounded(State(state): State<HttpState>, request: Request, ne
     let at_most = state.app.config.http.timeout;
     tokio::time::timeout(at_most, next.run(request)).await.unwrap_or_else(|_| {
         let detail = format!(
-            "no answer within {} s; what was begun goes on and is kept, so ask again",
+            "no answer within {} s; an analysis or fetch that was begun goes on and is kept, so ask again",
             at_most.as_secs_f64()
         );
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed-out", detail).into_response()
+        // Not `timed-out`: that is an analysis or fetch that was ended, while here only the waiting is over.
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "still-working", detail).into_response()
     })
 }
 

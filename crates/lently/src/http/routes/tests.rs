@@ -72,12 +72,13 @@ async fn a_request_without_a_place_is_refused_and_a_place_is_free_again_after_a_
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_answered_all_the_same() {
+async fn a_request_that_takes_too_long_is_answered_and_not_taken_for_a_fetch_that_did() {
     let (state, _directory) = state(&[("LENTLY_HTTP_TIMEOUT_SECONDS", "60")]).await;
     let router = serve(axum::routing::get(std::future::pending::<()>), &state);
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let (status, body) = call(router).await;
-    assert_eq!((status, body["code"].as_str()), (504, Some("timed-out")));
+    assert_eq!((status, body["code"].as_str()), (504, Some("still-working")));
+    assert_eq!(Problem::from(lently_service::ServiceError::TimedOut).code(), "timed-out");
     assert_eq!(began.elapsed().as_secs(), Duration::from_secs(60).as_secs());
 }
