@@ -2,7 +2,9 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use lently_emulator::{Data, Emulator, EmulatorConfig, Latency, SAMPLES};
@@ -40,6 +42,54 @@ fn the_demo_ends_after_its_table_with_exit_code_zero() {
     let rows: Vec<&str> = ran.out.lines().filter(|line| line.contains("hit; ttl=")).collect();
     assert_eq!(rows.len(), 3, "{}", ran.out);
     assert!(rows.iter().all(|row| row.contains(" / 0 ") && row.chars().count() <= 80), "{rows:?}");
+}
+
+/// Writes wait where the queue of a datagram socket is full. So a reader can leave after the demo's table and before its
+/// invitation: as many places are left free as a demo without an invitation needs.
+#[tokio::test]
+async fn a_demo_whose_reader_has_left_by_the_invitation_does_not_serve_on_unseen() {
+    let machine = Machine::new();
+    let path = machine.home.path().join("out");
+    let open = || {
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.connect(&path).expect("a socket");
+        sender
+    };
+    let start = |args: &[&str]| {
+        let out = OwnedFd::from(open());
+        machine.command(args).stdout(out).stderr(Stdio::null()).spawn().expect("the binary runs")
+    };
+    let pause = || tokio::time::sleep(Duration::from_millis(20));
+
+    let reader = UnixDatagram::bind(&path).expect("a socket");
+    reader.set_nonblocking(true).expect("a socket");
+    let taken = || std::iter::from_fn(|| reader.recv(&mut [0; 1 << 16]).ok());
+    let (mut demo, mut writes) = (start(&["demo", "--once"]), 0);
+    while demo.try_wait().expect("its state").is_none() {
+        writes += taken().count();
+        pause().await;
+    }
+    writes += taken().count();
+
+    let other = open();
+    other.set_nonblocking(true).expect("a socket");
+    while other.send(b"full").is_ok() {}
+    assert_eq!(taken().take(writes).count(), writes, "the queue is too short for a demo");
+    let mut demo = start(&["demo"]);
+    while other.send(b"probe").is_ok() {
+        assert_eq!(taken().take(1).count(), 1);
+        pause().await;
+    }
+    drop(reader);
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
+        while demo.try_wait().expect("its state").is_none() {
+            pause().await;
+        }
+    })
+    .await;
+    let _ = demo.kill();
+    let _ = demo.wait();
+    assert!(ended.is_ok(), "it serves on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
