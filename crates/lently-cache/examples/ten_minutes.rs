@@ -11,8 +11,8 @@ use std::{
 };
 
 use lently_cache::{
-    AfterWait, CacheConfig, CacheService, Clock, Cost, Fetched, Kind, Lookup, Outcome, Pattern, Policy,
-    RemoteConfig,
+    AfterWait, CacheConfig, CacheService, Clock, Cost, FailureTtl, Fetched, Kind, Lookup, Outcome, Pattern,
+    Policy, RemoteConfig,
 };
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         retention: Duration::from_secs(86_400),
         fetch_timeout: Duration::from_secs(5),
         after_wait: AfterWait::Fetch,
+        failures: FailureTtl::default(),
     };
     let cache = CacheService::open(config()).await?;
 

@@ -167,14 +167,23 @@ pub enum FailureClass {
 pub struct FetchFailure {
     /// The sort of failure.
     pub class: FailureClass,
-    /// The error itself.
+    /// The error itself. It does not leave the process; others get its words.
     pub source: Arc<dyn Error + Send + Sync>,
+    /// What the caller needs on another node to make the same error of it again; the cache carries it and does not look.
+    pub detail: Option<Arc<str>>,
 }
 
 impl FetchFailure {
     /// A failure of `class`, caused by `source`.
     pub fn new(class: FailureClass, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { class, source: Arc::new(source) }
+        Self { class, source: Arc::new(source), detail: None }
+    }
+
+    /// The same with a detail for other nodes. It lies in Redis for as long as the failure is remembered: no secret.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Arc<str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
     }
 }
 

@@ -213,7 +213,7 @@ fn decompress(body: &[u8], length: u64) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::AfterWait;
+    use crate::{failure::FailureTtl, policy::AfterWait};
 
     const KIND: Kind = Kind { name: "thing", schema: 3 };
     const LIMITS: Limits = Limits { max_value_bytes: 1 << 20 };
@@ -226,6 +226,7 @@ mod tests {
             retention: Duration::from_secs(3600),
             fetch_timeout: Duration::from_secs(1),
             after_wait: AfterWait::Fetch,
+            failures: FailureTtl::default(),
         }
     }
 

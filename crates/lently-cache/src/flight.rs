@@ -22,6 +22,8 @@ pub(crate) enum Landed {
     Shared(Entry),
     /// The fetch brought it.
     Fetched { entry: Entry, stored: bool },
+    /// Nothing was fetched: an earlier fetch, here or elsewhere, failed, and it is too early to try again.
+    Remembered(FetchError),
     /// The fetch brought none.
     Failed(FetchError),
 }

@@ -102,6 +102,8 @@ pub(crate) enum Lead {
     Alone,
     /// Nobody need: the stored value will do. The second tells whether it was waited for.
     Found(Bytes, bool),
+    /// Nobody: somebody fetched in vain, and it is not to be tried again yet. The record of that.
+    Failed(Bytes),
     /// Another process, and its fetch was waited for as long as one may take.
     Patience,
 }
@@ -114,6 +116,8 @@ pub(crate) struct Leading<'a> {
     pub upkeep: &'a TaskTracker,
     /// How long another's fetch is waited for.
     pub patience: Duration,
+    /// Whether a remembered failure is no reason not to fetch.
+    pub anew: bool,
 }
 
 impl Leading<'_> {
@@ -129,7 +133,7 @@ impl Leading<'_> {
         let patience = Instant::now() + self.patience;
         let mut waited = false;
         loop {
-            let (stored, lasts) = match self.redis.claim(key, &token).await? {
+            let (stored, lasts) = match self.redis.claim(key, &token, self.anew && !waited).await? {
                 Claim::Unavailable => return Ok(Lead::Alone),
                 Claim::Led { stored } => {
                     let lease = Lease::hold(self.redis, key, token, self.upkeep);
@@ -141,6 +145,7 @@ impl Leading<'_> {
                         _ => Lead::Cluster(lease),
                     });
                 }
+                Claim::Failed(record) => return Ok(Lead::Failed(record)),
                 Claim::Followed { stored, lasts } => (stored, lasts),
             };
             if let Some(stored) = stored.filter(|stored| will_do(stored, waited)) {
@@ -206,6 +211,14 @@ impl Lease {
         // After an error the lease may still be there; dropping gives it back.
         self.ended = committed.is_ok();
         committed
+    }
+
+    /// Leaves a record of the failure in its place, for so long.
+    pub(crate) async fn fail(mut self, record: &str, lasts: Duration) -> Result<bool, CacheError> {
+        self.renewing.abort();
+        let recorded = self.redis.record_failure(&self.key, &self.token, record, lasts).await;
+        self.ended = recorded.is_ok();
+        recorded
     }
 
     /// Gives it back without a value.

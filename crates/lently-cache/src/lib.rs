@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use lently_cache::{AfterWait, CacheConfig, CacheService, Clock, Fetched, Kind, Outcome, Policy, RemoteConfig};
+//! use lently_cache::{AfterWait, CacheConfig, CacheService, Clock, FailureTtl, Fetched, Kind, Outcome, Policy, RemoteConfig};
 //! use tokio_util::task::TaskTracker;
 //!
 //! const GREETING: Kind = Kind { name: "greeting", schema: 1 };
@@ -38,6 +38,7 @@
 //!     retention: Duration::from_secs(3600),
 //!     fetch_timeout: Duration::from_secs(5),
 //!     after_wait: AfterWait::Fetch,
+//!     failures: FailureTtl::default(),
 //! };
 //! for expected in [Outcome::Fetched { stored: true }, Outcome::Hit] {
 //!     let answer = cache.get_or_set("greeting:en", &policy, || async { Ok(Fetched::new("\"hello\"")) }).await?;
@@ -55,6 +56,7 @@ mod disk;
 mod entry;
 mod envelope;
 mod error;
+mod failure;
 mod flight;
 mod lease;
 mod memory;
@@ -73,6 +75,7 @@ pub use self::{
         PatternReport, Stored, Tier, WarmEntry, WarmReport,
     },
     error::CacheError,
+    failure::FailureTtl,
     pattern::{Pattern, PatternError},
     policy::{AfterWait, Cost, Kind, Policy},
     redis::{LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, TlsConfig},

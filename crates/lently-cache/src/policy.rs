@@ -5,6 +5,8 @@ use std::{ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::FailureTtl;
+
 /// A sort of value, with statistics of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kind {
@@ -30,6 +32,8 @@ pub struct Policy {
     pub fetch_timeout: Duration,
     /// What is done when another process' fetch was waited for in vain.
     pub after_wait: AfterWait,
+    /// How long failures are remembered.
+    pub failures: FailureTtl,
 }
 
 /// What is done when another process fetches and does not come to an end within `fetch_timeout`, though it lives.

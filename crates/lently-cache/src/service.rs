@@ -20,6 +20,7 @@ use crate::{
     entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier, WarmEntry, WarmReport},
     envelope::{self, BareLife, Decoded, Limits},
     error::CacheError,
+    failure::Failures,
     flight::Flights,
     lease::{Lease, Tokens, Watchers},
     memory::{Found, Memory, Written},
@@ -45,6 +46,7 @@ struct Inner {
     flights: Arc<Flights>,
     watchers: Arc<Watchers>,
     tokens: Tokens,
+    failures: Failures,
     counters: Counters,
     clock: Clock,
     tasks: TaskTracker,
@@ -96,6 +98,7 @@ impl CacheService {
             flights: Arc::default(),
             watchers,
             tokens: Tokens::new(),
+            failures: Failures::new(),
             counters: Counters::new(kinds, clock.now()),
             clock,
             tasks,
@@ -136,6 +139,7 @@ impl CacheService {
             return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.0.max_value_bytes });
         }
         self.0.flights.fence(key).await;
+        self.0.failures.forget(key);
         let entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
         Ok(self.0.store(&Arc::from(key), policy, &entry, None).await)
     }
@@ -149,6 +153,7 @@ impl CacheService {
         check_key(key).map_err(CacheError::BadKey)?;
         let inner = &*self.0;
         inner.flights.fence(key).await;
+        inner.failures.forget(key);
         let writing = inner.memory.write(key);
         let in_memory = inner.memory.remove(key);
         let remote = inner.swallow_count(inner.remote.delete(key).await);
@@ -166,6 +171,7 @@ impl CacheService {
     pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
         let inner = &*self.0;
         inner.flights.fence_matching(Some(pattern)).await;
+        inner.failures.forget_matching(pattern);
         inner.memory.distrust_reads();
         let in_memory = inner.memory.remove_matching(pattern);
         let remote = inner.swallow_count(inner.remote.delete_pattern(pattern).await);

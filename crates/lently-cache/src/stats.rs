@@ -41,6 +41,8 @@ pub struct Stats {
     pub collapsed: u64,
     /// Fetches begun.
     pub fetches: u64,
+    /// Requests answered with a failure that was remembered, without asking upstream.
+    pub remembered_failures: u64,
     /// Hits and misses by kind.
     pub by_kind: BTreeMap<&'static str, KindStats>,
     /// Hits by tier.
@@ -67,6 +69,7 @@ pub(crate) struct Counters {
     errors: AtomicU64,
     collapsed: AtomicU64,
     fetches: AtomicU64,
+    remembered: AtomicU64,
     since: Mutex<Timestamp>,
 }
 
@@ -102,6 +105,7 @@ impl Counters {
             errors: AtomicU64::new(0),
             collapsed: AtomicU64::new(0),
             fetches: AtomicU64::new(0),
+            remembered: AtomicU64::new(0),
             since: Mutex::new(since),
         }
     }
@@ -155,6 +159,10 @@ impl Counters {
         self.fetches.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn remembered(&self) {
+        self.remembered.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn snapshot(&self) -> Stats {
         let mut by_kind = BTreeMap::new();
         let mut by_tier: BTreeMap<_, _> = Tier::ALL.iter().map(|tier| (tier.name(), 0)).collect();
@@ -187,6 +195,7 @@ impl Counters {
             hit_rate_str: format!("{hit_rate:.1}%"),
             collapsed: self.collapsed.load(Relaxed),
             fetches: self.fetches.load(Relaxed),
+            remembered_failures: self.remembered.load(Relaxed),
             by_kind,
             by_tier,
             since: *self.since.lock().unwrap_or_else(PoisonError::into_inner),
@@ -202,7 +211,7 @@ impl Counters {
                 tier.hits.store(0, Relaxed);
             }
         }
-        for counter in [&self.deletes, &self.errors, &self.collapsed, &self.fetches] {
+        for counter in [&self.deletes, &self.errors, &self.collapsed, &self.fetches, &self.remembered] {
             counter.store(0, Relaxed);
         }
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = now;

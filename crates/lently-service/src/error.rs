@@ -123,7 +123,7 @@ impl ServiceError {
             }
             _ => FailureClass::Permanent,
         };
-        FetchFailure { class, source: Arc::new(self) }
+        FetchFailure::new(class, self)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lently_cache::{AfterWait, Policy};
+use lently_cache::{AfterWait, FailureTtl, Policy};
 
 use crate::keys::EntryKind;
 
@@ -107,6 +107,7 @@ impl CacheTtl {
             retention,
             fetch_timeout,
             after_wait: AfterWait::Fetch,
+            failures: FailureTtl::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | nothing | nobody fetches |
 //! | `L` and a token | the owner of the token fetches; it expires unless the owner renews it |
+//! | `F` and a record | the last fetch failed, and is not to be tried again before the key expires |
 //! | `X` | the key was changed while it was being fetched: that fetch may not commit; anyone may begin another |
 
 use std::time::Duration;
@@ -24,7 +25,9 @@ const CLAIM: &str = "\
 local lease = redis.call('GET', KEYS[2])
 local stored = redis.pcall('GET', KEYS[1])
 if type(stored) == 'table' then stored = false end
-if not lease or string.sub(lease, 1, 1) ~= 'L' then
+local state = lease and string.sub(lease, 1, 1)
+if state == 'F' and ARGV[3] == '0' then return {2, string.sub(lease, 2), 0} end
+if state ~= 'L' then
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return {1, stored, 0}
 end
@@ -42,17 +45,26 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
 return 1";
 
+const FAIL: &str = "\
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], 'F' .. ARGV[2], 'PX', ARGV[3])
+return 1";
+
 const RELEASE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 const DELETE: &str = "\
 local lease = redis.call('GET', KEYS[2])
-if lease and string.sub(lease, 1, 1) == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
+local state = lease and string.sub(lease, 1, 1)
+if state == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
+if state == 'F' then redis.call('DEL', KEYS[2]) end
 return redis.call('UNLINK', KEYS[1])";
 
 const FORBID: &str = "\
 local lease = redis.call('GET', KEYS[1])
-if lease and string.sub(lease, 1, 1) == 'L' then redis.call('SET', KEYS[1], 'X', 'PX', ARGV[1]) end
+local state = lease and string.sub(lease, 1, 1)
+if state == 'L' then redis.call('SET', KEYS[1], 'X', 'PX', ARGV[1]) end
+if state == 'F' then redis.call('DEL', KEYS[1]) end
 return 0";
 
 /// What came of the wish to fetch.
@@ -70,24 +82,30 @@ pub(crate) enum Claim {
         /// So long the lease lasts if its owner is dead.
         lasts: Duration,
     },
+    /// Somebody fetched in vain; the record of it.
+    Failed(Bytes),
     /// The user may not run scripts: there are no leases.
     Unavailable,
 }
 
 impl RedisClient {
-    /// Takes the lease of `key` for the owner of `token`, if nobody has it.
-    pub(crate) async fn claim(&self, key: &str, token: &str) -> Result<Claim, CacheError> {
+    /// Takes the lease of `key` for the owner of `token`, if nobody has it; with `anew` also over a remembered failure.
+    pub(crate) async fn claim(&self, key: &str, token: &str, anew: bool) -> Result<Claim, CacheError> {
         if !self.0.link.may_script() {
             return Ok(Claim::Unavailable);
         }
         let mut script = redis::cmd("EVAL");
-        script.arg(CLAIM).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(token).arg(milliseconds(LEASE));
-        let (led, stored, lasts): (bool, Option<Vec<u8>>, i64) = self.change(&script).await?;
-        let stored = stored.map(Bytes::from);
-        Ok(if led {
-            Claim::Led { stored }
-        } else {
-            Claim::Followed { stored, lasts: Duration::from_millis(u64::try_from(lasts).unwrap_or(0)) }
+        script.arg(CLAIM).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(token);
+        script.arg(milliseconds(LEASE)).arg(u8::from(anew));
+        let (state, found, lasts): (u8, Option<Vec<u8>>, i64) = self.change(&script).await?;
+        let found = found.map(Bytes::from);
+        Ok(match state {
+            0 => Claim::Followed {
+                stored: found,
+                lasts: Duration::from_millis(u64::try_from(lasts).unwrap_or(0)),
+            },
+            1 => Claim::Led { stored: found },
+            _ => Claim::Failed(found.unwrap_or_default()),
         })
     }
 
@@ -121,6 +139,19 @@ impl RedisClient {
         let mut script = redis::cmd("EVAL");
         script.arg(COMMIT).arg(2).arg(self.full(key)).arg(self.lease(key));
         script.arg(token).arg(stored).arg(milliseconds(ttl));
+        self.change(&script).await
+    }
+
+    /// Leaves a record of a failure in the lease's place for so long; whether the lease was still this owner's.
+    pub(crate) async fn record_failure(
+        &self,
+        key: &str,
+        token: &str,
+        record: &str,
+        lasts: Duration,
+    ) -> Result<bool, CacheError> {
+        let mut script = redis::cmd("EVAL");
+        script.arg(FAIL).arg(1).arg(self.lease(key)).arg(token).arg(record).arg(milliseconds(lasts));
         self.change(&script).await
     }
 

@@ -6,6 +6,7 @@ use super::{CacheService, Inner, check_key};
 use crate::{
     entry::{Answer, FetchError, FetchFailure, Fetched, Lookup, Outcome, Tier},
     envelope::{self, Decoded},
+    failure::{decode, encode},
     flight::{Boarding, Flight, Landed, Leader},
     lease::{Lead, Leading, Lease},
     memory::Found,
@@ -22,7 +23,8 @@ impl CacheService {
     /// fetched, those who wait get the value and no tier stores it. The same for a value over `max_value_bytes`.
     ///
     /// # Errors
-    /// The fetch's failure, shared by all who waited; that it took too long; that it panicked.
+    /// The fetch's failure, shared by all who waited on any node and remembered as `policy.failures` says; that it took
+    /// too long; that it panicked.
     pub async fn get_or_set<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, FetchError>
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -45,7 +47,8 @@ impl CacheService {
         }
     }
 
-    /// The same without looking into the tiers first: the value is fetched anew and replaces what they have. Callers
+    /// The same without looking into the tiers first, or minding a remembered failure: the value is fetched anew and
+    /// replaces what they have. Callers
     /// who refresh at the same moment share one fetch, also with those who only wanted the value.
     ///
     /// # Errors
@@ -121,6 +124,11 @@ impl CacheService {
                 counters.collapsed();
                 Ok(Answer { entry, outcome: Outcome::Collapsed })
             }
+            Landed::Remembered(error) => {
+                counters.miss(policy.kind, None);
+                counters.remembered();
+                Err(error)
+            }
             Landed::Failed(error) => {
                 counters.miss(policy.kind, None);
                 if !led {
@@ -130,6 +138,14 @@ impl CacheService {
             }
         }
     }
+}
+
+/// What comes of a wish to fetch.
+enum Turn {
+    /// This process fetches: with a lease for the cluster, or for itself.
+    Fetch(Option<Lease>),
+    /// There is an answer already.
+    Land(Landed),
 }
 
 impl Inner {
@@ -153,16 +169,22 @@ impl Inner {
             self.counters.missed_in(policy.kind, began.elapsed());
         }
         let lease = match self.take_the_lead(key, policy, look).await {
-            Ok(lease) => lease,
-            Err(landed) => return landed,
+            Turn::Fetch(lease) => lease,
+            Turn::Land(landed) => return landed,
         };
         self.counters.fetch();
         let began = Instant::now();
         let fetched = match tokio::time::timeout(policy.fetch_timeout, fetch()).await {
             Ok(Ok(fetched)) => fetched,
-            Ok(Err(failure)) => return Landed::Failed(FetchError::Failed(failure)),
-            Err(_) => return Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }),
+            Ok(Err(failure)) => {
+                return self.remember(flight, key, policy, lease, FetchError::Failed(failure)).await;
+            }
+            Err(_) => {
+                let late = FetchError::TimedOut { after: policy.fetch_timeout };
+                return self.remember(flight, key, policy, lease, late).await;
+            }
         };
+        self.failures.forget(key);
         let Fetched { value, mut cost, fresh } = fetched;
         if cost.milliseconds == 0 {
             cost.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -183,20 +205,50 @@ impl Inner {
         Landed::Fetched { entry, stored: stored.is_some_and(crate::entry::Stored::anywhere) }
     }
 
-    /// Becomes the one who fetches in the whole cluster, or lands with what another fetched.
-    async fn take_the_lead(
+    /// Lands with a failure that callers on every node are spared from repeating, for as long as its class says.
+    async fn remember(
         &self,
+        flight: &Flight,
         key: &Arc<str>,
         policy: &Policy,
-        look: bool,
-    ) -> Result<Option<Lease>, Landed> {
-        let Remote::Redis(redis) = &self.remote else { return Ok(None) };
+        lease: Option<Lease>,
+        error: FetchError,
+    ) -> Landed {
+        let now = self.clock.now();
+        let lasts = policy.failures.of(&error, now);
+        if !lasts.is_zero() {
+            let remembering = async {
+                match (lease, encode(&error)) {
+                    (Some(lease), Some(record)) => {
+                        let _ = self.swallow_count(lease.fail(&record, lasts).await);
+                    }
+                    _ => self.failures.remember(key, &error, now, lasts),
+                }
+            };
+            // Not where the key was changed meanwhile: what was true of the old one may not be of the new.
+            flight.unless_fenced(remembering).await;
+        }
+        Landed::Failed(error)
+    }
+
+    /// A failure that this process remembers by itself, where nobody else can.
+    fn remembered(&self, key: &str, look: bool) -> Turn {
+        match self.failures.get(key, self.clock.now()) {
+            Some(error) if look => Turn::Land(Landed::Remembered(error)),
+            _ => Turn::Fetch(None),
+        }
+    }
+
+    /// Becomes the one who fetches in the whole cluster, or lands with what another fetched.
+    async fn take_the_lead(&self, key: &Arc<str>, policy: &Policy, look: bool) -> Turn {
+        let Remote::Redis(redis) = &self.remote else { return self.remembered(key, look) };
         let leading = Leading {
             redis,
             watchers: &self.watchers,
             tokens: &self.tokens,
             upkeep: &self.upkeep,
             patience: policy.fetch_timeout,
+            anew: !look,
         };
         let ticket = self.memory.ticket(key);
         let mut first = None;
@@ -210,19 +262,26 @@ impl Inner {
         });
         match self.swallow_count(lead.await) {
             // Without Redis each process fetches for itself.
-            Err(_) | Ok(Lead::Alone) => Ok(None),
-            Ok(Lead::Cluster(lease)) => Ok(Some(lease)),
+            Err(_) | Ok(Lead::Alone) => self.remembered(key, look),
+            Ok(Lead::Failed(record)) => match decode(&record) {
+                Some(error) => Turn::Land(Landed::Remembered(error)),
+                // Another version's words. Fetching is what would be done without them.
+                None => Turn::Fetch(None),
+            },
+            Ok(Lead::Cluster(lease)) => Turn::Fetch(Some(lease)),
             Ok(Lead::Patience) => match policy.after_wait {
-                AfterWait::Fetch => Ok(None),
-                AfterWait::Fail => Err(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout })),
+                AfterWait::Fetch => Turn::Fetch(None),
+                AfterWait::Fail => {
+                    Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }))
+                }
             },
             Ok(Lead::Found(stored, waited)) => match self.decode_ours(&stored, policy.kind, Tier::Redis) {
                 Decoded::Entry(entry) => {
                     self.memory.fill(key, &entry, ticket, self.clock.now());
-                    Err(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
+                    Turn::Land(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
                 }
                 // It was fresh a moment ago.
-                Decoded::Expired | Decoded::Unreadable => Ok(None),
+                Decoded::Expired | Decoded::Unreadable => Turn::Fetch(None),
             },
         }
     }

@@ -9,8 +9,8 @@ use std::{
 
 use futures::future::join_all;
 use lently_cache::{
-    AfterWait, CacheService, Clock, Cost, FetchError, FetchFailure, Fetched, LinkState, Outcome, Pattern,
-    Policy, RedisConfig,
+    AfterWait, CacheService, Clock, Cost, FailureClass, FetchError, FetchFailure, Fetched, LinkState,
+    Outcome, Pattern, Policy, RedisConfig,
 };
 use lently_testing::{RedisOptions, RedisServer, wait_until};
 use tokio::{
@@ -345,12 +345,19 @@ async fn a_node_in_a_process_of_its_own() {
     }
 }
 
-/// One line from the test's upstream is one paid call.
+/// One line from the test's upstream is one paid call; `quota <time>` says that none is left until then.
 async fn ask_upstream(port: u16) -> Result<Fetched, FetchFailure> {
-    let failed = |error| FetchFailure::new(lently_cache::FailureClass::Transient, error);
+    let failed = |error| FetchFailure::new(FailureClass::Transient, error);
     let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
     let line = tokio::io::BufReader::new(stream).lines().next_line().await.map_err(failed)?;
-    Ok(Fetched::new(line.unwrap_or_default()))
+    let line = line.unwrap_or_default();
+    match line.strip_prefix("quota ") {
+        Some(until) => {
+            let class = FailureClass::QuotaExhausted { until: until.parse().expect("a time") };
+            Err(FetchFailure::new(class, std::io::Error::other("no quota is left")).with_detail("told"))
+        }
+        None => Ok(Fetched::new(line)),
+    }
 }
 
 async fn upstream() -> TcpListener {
@@ -420,4 +427,30 @@ async fn an_owner_that_was_stopped_for_long_cannot_overwrite_its_successor() {
     assert!(server.bytes_of("lently-test:thing:1").ends_with(b"\nnew"));
     nodes[0].ask(1);
     assert_eq!(tokio::task::block_in_place(|| nodes[0].report("answers")), "1 {\"new\"}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_callers_in_three_processes_ask_an_exhausted_upstream_once_until_its_quota_is_back() {
+    let (server, upstream) = (RedisServer::start().await, upstream().await);
+    let mut nodes: Vec<_> = (0..3).map(|_| Process::start(&server, &upstream)).collect();
+    nodes.iter_mut().for_each(|node| node.ask(334));
+    let until = Clock::system().now() + Duration::from_secs(2);
+    answer(call(&upstream).await, &format!("quota {until}")).await;
+    for round in 0..3 {
+        for node in &mut nodes {
+            let told = tokio::task::block_in_place(|| node.report("answers"));
+            assert_eq!(told, "334 {\"error no quota is left\"}", "round {round}");
+            if round < 2 {
+                node.ask(334);
+            }
+        }
+    }
+    assert!(!another_call(&upstream).await, "nobody asked again");
+    wait_until("the quota is back", BOUND, async || Clock::system().now() > until).await;
+    nodes.iter_mut().for_each(|node| node.ask(334));
+    answer(call(&upstream).await, "1").await;
+    for node in &mut nodes {
+        assert_eq!(tokio::task::block_in_place(|| node.report("answers")), "334 {\"1\"}");
+    }
+    assert!(!another_call(&upstream).await, "one probe");
 }

@@ -6,6 +6,7 @@ mod coherence;
 mod conformance;
 mod disk;
 mod envelope;
+mod failures;
 mod faults;
 mod flight;
 mod limits;

@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
-    AfterWait, CacheConfig, CacheService, Clock, Cost, FetchFailure, Fetched, Kind, Lookup, Policy,
-    RedisConfig, RemoteConfig, Tier,
+    AfterWait, CacheConfig, CacheService, Clock, Cost, FailureTtl, FetchFailure, Fetched, Kind, Lookup,
+    Policy, RedisConfig, RemoteConfig, Tier,
 };
 use lently_testing::{RedisServer, wait_until};
 use tokio::sync::Semaphore;
@@ -40,6 +40,7 @@ pub fn policy() -> Policy {
         retention: Duration::from_secs(3600),
         fetch_timeout: Duration::from_secs(10),
         after_wait: AfterWait::Fetch,
+        failures: FailureTtl::default(),
     }
 }
 
