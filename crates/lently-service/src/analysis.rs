@@ -1,5 +1,6 @@
 //! Finished analyses: read through the tiers, kept in the store behind them. It never makes one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
+use crate::jobs::{Keeping, Runs};
 use crate::keys::{CacheKeys, EntryKind};
 use crate::store::{Store, StoredAnalysis};
 use crate::ttl::CacheTtl;
@@ -117,13 +119,20 @@ impl AnalysisAnswer {
 pub struct CachedAnalysisService {
     cache: CacheService,
     store: Store,
+    runs: Arc<Runs>,
     ttl: Arc<CacheTtl>,
     clock: Clock,
 }
 
 impl CachedAnalysisService {
-    pub(crate) fn new(cache: CacheService, store: Store, ttl: Arc<CacheTtl>, clock: Clock) -> Self {
-        Self { cache, store, ttl, clock }
+    pub(crate) fn new(
+        cache: CacheService,
+        store: Store,
+        runs: Arc<Runs>,
+        ttl: Arc<CacheTtl>,
+        clock: Clock,
+    ) -> Self {
+        Self { cache, store, runs, ttl, clock }
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -163,7 +172,13 @@ impl CachedAnalysisService {
 
     /// Removes an analysis from the tiers and lets the next request make it anew. By its id it stays readable from the store,
     /// for those who asked for it. Returns how many cache entries were removed.
+    ///
+    /// One that is being made goes to those who wait for it and is kept as if it had been invalidated afterwards.
     pub async fn invalidate_analysis(&self, id: &AnalysisId) -> Result<u64, ServiceError> {
+        // The run before the store: what it keeps from here on is expired, and what it has kept is expired next.
+        if let Some(run) = self.runs.get(id) {
+            run.keep_as(Keeping::Expired).await;
+        }
         // The store first: a reader between the two finds the entry, not a fresh copy to refill it with.
         let expired = self.store.expire_analysis(id).await;
         let removed = self.cache.delete(&CacheKeys::analysis(id)).await.map_err(ServiceError::cache)?;
@@ -171,10 +186,13 @@ impl CachedAnalysisService {
         Ok(removed)
     }
 
-    /// The same for everything a user has asked for; ids come from the store, never from a pattern.
+    /// The same for everything a user has asked for; ids come from the store and from what is being made for the user, never
+    /// from a pattern.
     pub async fn invalidate_user_analyses(&self, user: &UserId) -> Result<u64, ServiceError> {
+        let mut ids: BTreeSet<AnalysisId> = self.runs.of(user).into_iter().collect();
+        ids.extend(self.store.analyses_of(user).await?);
         let mut removed = 0;
-        for id in self.store.analyses_of(user).await? {
+        for id in ids {
             removed += self.invalidate_analysis(&id).await?;
         }
         Ok(removed)

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,17 @@ pub(crate) struct Run {
     progress: watch::Sender<Progress>,
     ended: watch::Sender<Option<Ended>>,
     claims: Mutex<Claims>,
+    keeping: AsyncMutex<Keeping>,
+}
+
+/// What is to become of a result, by what was said of it while it was being made. It only ever moves down this list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Keeping {
+    /// Nothing was said: it is fresh.
+    #[default]
+    Fresh,
+    /// It was invalidated: it is readable by its id, and the next request makes it anew.
+    Expired,
 }
 
 /// Who asked for a run, and what was set aside for them.
@@ -48,6 +59,7 @@ impl Run {
             progress: watch::Sender::new(Progress::default()),
             ended: watch::Sender::new(None),
             claims: Mutex::new(claims),
+            keeping: AsyncMutex::default(),
         }
     }
 
@@ -58,6 +70,18 @@ impl Run {
     /// Whether this user is among those who asked.
     pub(crate) fn is_of(&self, user: &UserId) -> bool {
         lock(&self.claims).users.contains(user)
+    }
+
+    /// How the result is to be kept. The guard is held while it is being kept, so that an invalidation comes either before
+    /// (and is heeded) or after (and finds what there is to invalidate).
+    pub(crate) async fn keeping(&self) -> AsyncMutexGuard<'_, Keeping> {
+        self.keeping.lock().await
+    }
+
+    /// Says how the result is to be kept. What is being kept at the moment has been kept when this returns.
+    pub(crate) async fn keep_as(&self, keeping: Keeping) {
+        let mut current = self.keeping.lock().await;
+        *current = keeping.max(*current);
     }
 
     /// Waits for the end.
@@ -133,6 +157,12 @@ impl Runs {
     /// The run of an analysis, where one is going on.
     pub(crate) fn get(&self, id: &AnalysisId) -> Option<Arc<Run>> {
         lock(&self.state).running.get(id).cloned()
+    }
+
+    /// What is being made for a user.
+    pub(crate) fn of(&self, user: &UserId) -> Vec<AnalysisId> {
+        let state = lock(&self.state);
+        state.running.values().filter(|run| run.is_of(user)).map(|run| run.id.clone()).collect()
     }
 
     /// How the last run of an analysis failed, where it did and none has succeeded since.

@@ -122,10 +122,15 @@ impl Lently {
         let engines = Engines::new(config.gemini, config.tasks.clone())?;
         let youtube =
             CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
-        let analyses =
-            CachedAnalysisService::new(cache.clone(), store.clone(), Arc::clone(&ttl), config.clock.clone());
         let access = Access::new(store.clone(), config.tasks.clone());
         let runs = Arc::new(Runs::new(config.max_running, config.max_queued, config.tasks, config.stop));
+        let analyses = CachedAnalysisService::new(
+            cache.clone(),
+            store.clone(),
+            Arc::clone(&runs),
+            Arc::clone(&ttl),
+            config.clock.clone(),
+        );
         Ok(Self {
             inner: Arc::new(Inner {
                 cache,

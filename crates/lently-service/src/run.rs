@@ -17,6 +17,7 @@ use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict
 use crate::engine::{Engine, Engines, local_version, prompt_version};
 use crate::error::ServiceError;
 use crate::ids::AnalysisId;
+use crate::jobs::{Keeping, Run};
 use crate::judge::{self, Degraded, Judged};
 use crate::price::token_cost;
 use crate::progress::{Progress, Stage};
@@ -60,9 +61,9 @@ impl Maker {
         request: &AnalysisRequest,
         engine: &Engine,
         freshness: Freshness,
-        progress: &watch::Sender<Progress>,
+        run: &Run,
     ) -> Result<Fetched, ServiceError> {
-        let started = Instant::now();
+        let (started, progress) = (Instant::now(), run.progress());
         let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
         let material = self.material(request, freshness, progress).await?;
         let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
@@ -105,7 +106,7 @@ impl Maker {
             verdicts: bodies,
             cost,
         };
-        self.keep(&body, fresh).await
+        self.keep(&body, fresh, run).await
     }
 
     /// What may soon be better is made again soon. What would only cost the same once more is not.
@@ -119,11 +120,11 @@ impl Maker {
     }
 
     /// A store that fails is no reason to throw away what was paid for: it is logged, and the tiers keep the analysis.
-    async fn keep(&self, body: &AnalysisBody, fresh: Duration) -> Result<Fetched, ServiceError> {
+    async fn keep(&self, body: &AnalysisBody, fresh: Duration, run: &Run) -> Result<Fetched, ServiceError> {
         let json = serde_json::to_vec(body)
             .map_err(|error| ServiceError::internal("an analysis cannot be written", error))?;
         let value = Bytes::from(json);
-        let stored = StoredAnalysis {
+        let mut stored = StoredAnalysis {
             id: body.analysis_id.clone(),
             body: value.clone(),
             cost: body.cost,
@@ -135,6 +136,10 @@ impl Maker {
         };
         if let Some(reason) = &body.engine.degraded {
             tracing::warn!(analysis_id = %stored.id, reason, "analysis degraded");
+        }
+        let keeping = run.keeping().await;
+        if *keeping == Keeping::Expired {
+            stored.fresh_until = stored.created_at;
         }
         if let Err(error) = self.store.save_analysis(&stored).await {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");

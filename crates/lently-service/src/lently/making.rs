@@ -101,7 +101,7 @@ impl Making {
                 return Ok(fetched);
             }
             let freshness = if no_cache { Freshness::Anew } else { Freshness::Cached };
-            let made = maker.make(&own_id, &request, &engine, freshness, run.progress()).await;
+            let made = maker.make(&own_id, &request, &engine, freshness, &run).await;
             made.map_err(ServiceError::into_failure)
         };
         let policy = service.inner.analyses.policy();

@@ -7,6 +7,7 @@ mod errors;
 mod hits;
 mod jobs;
 mod judging;
+mod keeping;
 mod redis;
 mod users;
 
