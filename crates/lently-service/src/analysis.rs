@@ -1,17 +1,20 @@
 //! Finished analyses: read through the tiers, kept in the store behind them. It never makes one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lently_cache::{CacheService, Clock, Cost, Entry, Lookup, Policy, Stored, Tier};
+use lently_cache::{
+    CacheService, Clock, Cost, Entry, FailureClass, FetchFailure, Fetched, Lookup, Outcome, Policy, Stored,
+    Tier,
+};
 use serde::Serialize;
 
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
-use crate::jobs::{Keeping, Runs};
+use crate::jobs::{Keeping, Run, Runs};
 use crate::keys::{CacheKeys, EntryKind};
 use crate::store::{Store, StoredAnalysis};
 use crate::ttl::CacheTtl;
@@ -98,15 +101,14 @@ impl AnalysisAnswer {
         }
     }
 
-    fn of_store(analysis: StoredAnalysis, stored: bool, now: Timestamp) -> Self {
+    pub(crate) fn of_store(analysis: StoredAnalysis, stored: bool, now: Timestamp) -> Self {
         Self {
             cached: true,
             source: AnswerSource::Store,
             stored,
             age: between(analysis.created_at, now),
             ttl: between(now, analysis.fresh_until),
-            // The same tag that the tiers write, so that a client's copy stays valid wherever the answer comes from.
-            etag: blake3::hash(&analysis.body).to_hex().as_str()[..32].to_owned(),
+            etag: etag(&analysis.body),
             cost: analysis.cost,
             body: analysis.body,
             id: analysis.id,
@@ -150,12 +152,76 @@ impl CachedAnalysisService {
         }
     }
 
-    /// The same, but one that is not there is not counted as a miss: its flight will count it.
-    pub(crate) async fn get_if_there(&self, id: &AnalysisId) -> Option<AnalysisAnswer> {
-        if self.cache.exists(&CacheKeys::analysis(id)).await {
-            self.get_cached_analysis(id).await
-        } else {
-            None
+    /// Returns an analysis from a tier, else from the store where it is still fresh there; that puts it back into the tiers for
+    /// the rest of its life. One request to the cache: one hit or one miss, and on a hit one round trip.
+    pub(crate) async fn look(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
+        let restored = Arc::new(OnceLock::new());
+        let (service, own_id, found) = (self.clone(), id.clone(), Arc::clone(&restored));
+        let fetch = move || async move {
+            let analysis = service.fresh_in_store(&own_id).await.map_err(ServiceError::into_failure)?;
+            let analysis = analysis.ok_or_else(nothing_kept)?;
+            let fresh = Some(between(service.clock.now(), analysis.fresh_until));
+            let fetched = Fetched { value: analysis.body.clone(), cost: analysis.cost, fresh };
+            let _ = found.set(analysis);
+            Ok(fetched)
+        };
+        let policy = Policy { fetch_timeout: self.ttl.fetch_timeout, ..self.policy() };
+        let answer = match self.cache.get_or_set(&CacheKeys::analysis(id), &policy, fetch).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match ServiceError::from(error) {
+                    ServiceError::NotFound => Ok(None),
+                    error => Err(error),
+                };
+            }
+        };
+        let (source, stored) = match answer.outcome {
+            Outcome::Hit => (AnswerSource::from(answer.entry.tier), true),
+            Outcome::Fetched { stored } => (AnswerSource::Store, stored),
+            _ => (AnswerSource::Store, true),
+        };
+        let now = self.clock.now();
+        // The store knows how old it is; the entry only since when it is in the tiers again.
+        let restored = restored.get().filter(|_| source == AnswerSource::Store).cloned();
+        Ok(Some(match restored {
+            Some(analysis) => AnalysisAnswer::of_store(analysis, stored, now),
+            None => AnalysisAnswer::of_entry(id, answer.entry, source, stored, now),
+        }))
+    }
+
+    /// Counts a request that will not have what is kept, as the miss that it is. What the tiers have stays.
+    pub(crate) async fn pass_by(&self, id: &AnalysisId) {
+        let fetch = || async { Err(nothing_kept()) };
+        let _ = self.cache.refresh(&CacheKeys::analysis(id), &self.policy(), fetch).await;
+    }
+
+    /// Puts what a run has made into the tiers, unless it was invalidated meanwhile, and returns the answer for those who wait.
+    pub(crate) async fn put(&self, id: &AnalysisId, made: Fetched, run: &Run) -> AnalysisAnswer {
+        let mut policy = self.policy();
+        policy.fresh = made.fresh.unwrap_or(policy.fresh);
+        let keeping = run.keeping().await;
+        let stored = match *keeping {
+            Keeping::Fresh => {
+                let key = CacheKeys::analysis(id);
+                let stored = self.cache.set(&key, &policy, made.value.clone(), made.cost).await;
+                stored.map(Stored::anywhere).unwrap_or_else(|error| {
+                    tracing::warn!(analysis_id = %id, error = &error as &dyn std::error::Error, "analysis not cached");
+                    false
+                })
+            }
+            Keeping::Expired => false,
+        };
+        drop(keeping);
+        AnalysisAnswer {
+            id: id.clone(),
+            cached: false,
+            source: AnswerSource::Fetched,
+            stored,
+            age: Duration::ZERO,
+            ttl: policy.fresh,
+            etag: etag(&made.value),
+            cost: made.cost,
+            body: made.value,
         }
     }
 
@@ -198,21 +264,6 @@ impl CachedAnalysisService {
         Ok(removed)
     }
 
-    /// Returns what the store holds, where that is still fresh, and puts it back into the tiers for the rest of its life.
-    pub(crate) async fn restore(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
-        let Some(analysis) = self.fresh_in_store(id).await? else { return Ok(None) };
-        // No flight will count this request, so this look does; another caller may have refilled the tiers by now.
-        if let Some(answer) = self.get_cached_analysis(id).await {
-            return Ok(Some(answer));
-        }
-        let now = self.clock.now();
-        let policy = Policy { fresh: between(now, analysis.fresh_until), ..self.policy() };
-        let key = CacheKeys::analysis(id);
-        let stored = self.cache.set(&key, &policy, analysis.body.clone(), analysis.cost).await;
-        let stored = stored.is_ok_and(|stored| stored.memory || stored.remote);
-        Ok(Some(AnalysisAnswer::of_store(analysis, stored, now)))
-    }
-
     /// Returns what the store holds, where that is still fresh.
     pub(crate) async fn fresh_in_store(
         &self,
@@ -222,23 +273,9 @@ impl CachedAnalysisService {
         Ok(self.store.load_analysis(id).await?.filter(|analysis| analysis.fresh_until > now))
     }
 
-    /// How long until then, by this service's clock.
-    pub(crate) fn remaining(&self, fresh_until: Timestamp) -> Duration {
-        between(self.clock.now(), fresh_until)
-    }
-
     /// Returns a finished analysis by its id, fresh or not, within the retention.
-    ///
-    /// `refill` puts a fresh one back into the tiers; not while it is being made anew, for a write wins over a running fetch.
-    pub(crate) async fn find(
-        &self,
-        id: &AnalysisId,
-        refill: bool,
-    ) -> Result<Option<AnalysisAnswer>, ServiceError> {
-        if let Some(answer) = self.get_if_there(id).await {
-            return Ok(Some(answer));
-        }
-        if refill && let Some(answer) = self.restore(id).await? {
+    pub(crate) async fn find(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
+        if let Some(answer) = self.look(id).await? {
             return Ok(Some(answer));
         }
         let now = self.clock.now();
@@ -251,6 +288,16 @@ impl CachedAnalysisService {
         self.cache.delete(&CacheKeys::analysis(id)).await.map_err(ServiceError::cache)?;
         Ok(())
     }
+}
+
+/// The same tag that the tiers write, so that a client's copy stays valid wherever the answer comes from.
+fn etag(body: &[u8]) -> String {
+    blake3::hash(body).to_hex().as_str()[..32].to_owned()
+}
+
+/// How a look ends that found nothing, whether or not it may be made: nothing to remember.
+fn nothing_kept() -> FetchFailure {
+    FetchFailure { class: FailureClass::Transient, source: Arc::new(ServiceError::NotFound) }
 }
 
 /// From `earlier` to `later`, or zero.

@@ -259,8 +259,7 @@ impl Lently {
         if !self.inner.access.may_read(user, id).await? {
             return Err(ServiceError::NotFound);
         }
-        let refill = self.inner.runs.get(id).is_none();
-        if let Some(answer) = self.inner.analyses.find(id, refill).await? {
+        if let Some(answer) = self.inner.analyses.find(id).await? {
             return Ok(AnalysisState::Ready(answer));
         }
         match self.inner.runs.failure(id) {
@@ -339,15 +338,13 @@ impl Lently {
         no_cache: bool,
     ) -> Result<Option<AnalysisAnswer>, ServiceError> {
         if no_cache {
+            self.inner.analyses.pass_by(id).await;
             return Ok(None);
         }
-        let mut found = self.inner.analyses.get_if_there(id).await;
-        if found.is_none() && self.inner.runs.get(id).is_none() {
-            found = self.inner.analyses.restore(id).await.unwrap_or_else(|error| {
-                tracing::warn!(error = &error as &dyn std::error::Error, "store not readable");
-                None
-            });
-        }
+        let found = self.inner.analyses.look(id).await.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "store not readable");
+            None
+        });
         if found.is_some() {
             self.inner.access.grant(user, id).await;
         }

@@ -1,4 +1,4 @@
-//! Makes one analysis: comments in, the stored JSON out. It runs inside the flight of its cache key and starts no other.
+//! Makes one analysis: comments in, the stored JSON out. It runs inside the run of its id and starts no other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,17 +1,13 @@
-//! How an analysis comes to be made for those who ask: counted against their plan, once for all, inside its flight.
+//! How an analysis comes to be made for those who ask: counted against their plan, once for all, as one run.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use lently_cache::{Fetched, Outcome};
 
 use super::Lently;
-use crate::analysis::{AnalysisAnswer, AnswerSource};
+use crate::analysis::AnalysisAnswer;
 use crate::engine::Engine;
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Joined, Run};
-use crate::keys::CacheKeys;
 use crate::request::AnalysisRequest;
 use crate::run::Maker;
 use crate::youtube::Freshness;
@@ -27,7 +23,6 @@ impl Lently {
         no_cache: bool,
     ) -> Result<(Arc<Run>, bool), ServiceError> {
         if let Some(run) = self.inner.runs.get(id).filter(|run| run.is_of(user)) {
-            self.inner.analyses.get_cached_analysis(id).await;
             return Ok((run, false));
         }
         let reservation = self.reserve(user, request.comments_at_most()).await?;
@@ -48,11 +43,7 @@ impl Lently {
         );
         let (run, own, needless) = match joined {
             Ok(Joined::Started(run)) => (run, true, None),
-            Ok(Joined::Shared(run, needless)) => {
-                // The flight counts the caller it was begun for; this look counts the one who shares it.
-                self.inner.analyses.get_cached_analysis(id).await;
-                (run, false, needless)
-            }
+            Ok(Joined::Shared(run, needless)) => (run, false, needless),
             Err(error) => {
                 self.settle(reservation.into_iter().collect(), false).await;
                 return Err(error);
@@ -85,44 +76,28 @@ struct Making {
 }
 
 impl Making {
-    /// Makes it inside the flight of its key. The tiers were looked into before; the store is asked once more, because another
-    /// run may have ended since.
+    /// Makes it, keeps it and puts it into the tiers. The tiers were looked into and the request was counted before; the store
+    /// is asked once more, because another run may have ended since.
     async fn carry_out(self, run: Arc<Run>) -> Result<AnalysisAnswer, ServiceError> {
         let Self { service, id, request, engine, no_cache } = self;
-        let restored = Arc::new(AtomicBool::new(false));
-        let (maker, analyses) = (service.maker(), service.inner.analyses.clone());
-        let (own_id, was_restored) = (id.clone(), Arc::clone(&restored));
-        let fetch = move || async move {
-            if !no_cache && let Ok(Some(analysis)) = analyses.fresh_in_store(&own_id).await {
-                was_restored.store(true, Ordering::Relaxed);
-                let mut fetched = Fetched::new(analysis.body);
-                fetched.cost = analysis.cost;
-                fetched.fresh = Some(analyses.remaining(analysis.fresh_until));
-                return Ok(fetched);
-            }
-            let freshness = if no_cache { Freshness::Anew } else { Freshness::Cached };
-            let made = maker.make(&own_id, &request, &engine, freshness, &run).await;
-            made.map_err(ServiceError::into_failure)
-        };
-        let policy = service.inner.analyses.policy();
-        let answer = service.inner.cache.refresh(&CacheKeys::analysis(&id), &policy, fetch).await?;
-        let (source, stored) = match answer.outcome {
-            Outcome::Fetched { stored } if restored.load(Ordering::Relaxed) => (AnswerSource::Store, stored),
-            Outcome::Fetched { stored } => (AnswerSource::Fetched, stored),
-            Outcome::Collapsed => (AnswerSource::Collapsed, true),
-            _ => (AnswerSource::from(answer.entry.tier), true),
-        };
-        let cost = answer.entry.cost;
+        let (maker, analyses) = (service.maker(), &service.inner.analyses);
+        if !no_cache && let Ok(Some(analysis)) = analyses.fresh_in_store(&id).await {
+            return Ok(AnalysisAnswer::of_store(analysis, false, service.inner.clock.now()));
+        }
+        let freshness = if no_cache { Freshness::Anew } else { Freshness::Cached };
+        let making = maker.make(&id, &request, &engine, freshness, &run);
+        let made = tokio::time::timeout(service.inner.ttl.analysis_timeout, making).await;
+        let answer = analyses.put(&id, made.map_err(|_| ServiceError::TimedOut)??, &run).await;
+        let cost = answer.cost;
         tracing::info!(
             analysis_id = %id,
-            ?source,
-            stored,
+            stored = answer.stored,
             quota_units = cost.quota_units,
             tokens_in = cost.tokens_in,
             tokens_out = cost.tokens_out,
             duration_ms = cost.milliseconds,
-            "analysis ready"
+            "analysis made"
         );
-        Ok(AnalysisAnswer::of_entry(&id, answer.entry, source, stored, service.inner.clock.now()))
+        Ok(answer)
     }
 }

@@ -166,3 +166,32 @@ async fn a_plan_reads_no_more_comments_than_it_allows() {
     assert_eq!(refused.expect_err("too many").code(), "plan-limit");
     assert_eq!(house.counts().units, 0);
 }
+
+/// One request is one hit or one miss of its kind, whatever becomes of it.
+#[tokio::test]
+async fn a_request_counts_once_however_it_is_answered() {
+    let house = House::open().await;
+    let counted = || {
+        let analyses = house.lently.cache().stats().by_kind["analysis"];
+        (analyses.hits, analyses.misses)
+    };
+    let first = house.analyze(&request(plain())).await.expect("made");
+    assert_eq!(counted(), (0, 1), "made");
+    house.lently.cache().flush_all().await.expect("flushed");
+    house.analyze(&request(plain())).await.expect("restored");
+    assert_eq!(counted(), (0, 2), "restored from the store");
+    house.clock.advance(Duration::from_secs(3_601));
+    let (user, id) = (UserId::local(), first.id);
+    house.lently.analysis(&user, &id).await.expect("a state");
+    assert_eq!(counted(), (0, 3), "read by its id, from the store, past its time");
+    house.analyze(&request(plain())).await.expect("made anew");
+    assert_eq!(counted(), (0, 4), "past its time, and made anew");
+    house.lently.analysis(&user, &id).await.expect("a state");
+    house.analyze(&request(plain())).await.expect("a hit");
+    assert_eq!(counted(), (2, 4), "there");
+    house.analyze_as(&user, &request(plain()), true).await.expect("made anew");
+    assert_eq!(counted(), (2, 5), "not to be had from the cache");
+    house.lently.start(&user, request(plain()), true).await.expect("begun");
+    house.lently.start(&user, request(plain()), true).await.expect("joined");
+    assert_eq!(counted(), (2, 7), "begun and joined");
+}

@@ -77,3 +77,23 @@ async fn a_redis_that_is_not_there_at_the_start_is_no_reason_not_to_start() {
     assert!(!house.analyze(&request(plain())).await.expect("an analysis").cached);
     assert!(house.analyze(&request(plain())).await.expect("an analysis").cached);
 }
+
+#[tokio::test]
+async fn a_hit_in_redis_takes_one_round_trip() {
+    let redis = RedisServer::start().await;
+    let house = House::with(on(&redis)).await;
+    connected(&house).await;
+    house.analyze(&request(plain())).await.expect("an analysis");
+    // What the link does by itself is not the request's.
+    let commands = || -> u64 {
+        let told = redis.cli(&["INFO", "commandstats"]);
+        let of_keys = ["cmdstat_get:", "cmdstat_pttl:", "cmdstat_ttl:", "cmdstat_exists:", "cmdstat_mget:"];
+        let lines = told.lines().filter(|line| of_keys.iter().any(|name| line.starts_with(name)));
+        lines.filter_map(|line| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok()).sum()
+    };
+    // Beyond the time for which memory is trusted.
+    house.clock.advance(Duration::from_secs(3));
+    let before = commands();
+    assert_eq!(house.analyze(&request(plain())).await.expect("a hit").source, AnswerSource::Redis);
+    assert_eq!(commands() - before, 1);
+}
