@@ -122,7 +122,7 @@ impl Lently {
         let engines = Engines::new(config.gemini, config.tasks.clone())?;
         let youtube =
             CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
-        let access = Access::new(store.clone(), config.tasks.clone());
+        let access = Access::new(store.clone(), config.clock.clone(), config.tasks.clone());
         let runs = Arc::new(Runs::new(config.max_running, config.max_queued, config.tasks, config.stop));
         let analyses = CachedAnalysisService::new(
             cache.clone(),
@@ -301,8 +301,7 @@ impl Lently {
 
     /// Takes an analysis out of a user's history; with the last user's, the analysis itself, from the store and every tier.
     pub async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
-        self.inner.access.revoke(user, id);
-        match self.inner.store.erase(user, id).await? {
+        match self.inner.access.revoke(user, id).await? {
             Erased::Nothing => Err(ServiceError::NotFound),
             Erased::Line => Ok(()),
             Erased::Analysis => {

@@ -71,7 +71,7 @@ pub struct AnalysisListItem {
     pub comments: u64,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When this user asked for it first.
+    /// When this user asked for it last, to the second.
     pub requested_at: Timestamp,
 }
 
@@ -236,11 +236,12 @@ impl Store {
         rows.into_iter().map(|(id,)| id.parse()).collect()
     }
 
-    /// Writes down that a user asked for an analysis; the first time counts.
+    /// Writes down that a user asked for an analysis; the last time counts.
     pub(crate) async fn link(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
         sqlx::query(
             "INSERT INTO user_analyses (user_id, analysis_id, requested_at) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (user_id, analysis_id) DO NOTHING",
+             ON CONFLICT (user_id, analysis_id) \
+             DO UPDATE SET requested_at = MAX(requested_at, excluded.requested_at)",
         )
         .bind(user.as_str())
         .bind(id.as_str())

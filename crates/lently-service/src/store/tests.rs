@@ -68,6 +68,20 @@ async fn a_history_is_the_users_own_and_continues_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn a_history_is_in_the_order_of_the_latest_requests() {
+    let (store, clock) = store();
+    for name in ["a", "b", "a"] {
+        let analysis = analysis(name, &clock);
+        store.link(&user("ann"), &analysis.id).await.expect("linked");
+        store.save_analysis(&analysis).await.expect("saved");
+        clock.advance(Duration::from_secs(60));
+    }
+    let list = store.list(&user("ann"), 10, None).await.expect("a list");
+    assert_eq!(list.iter().map(|item| item.title.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(list[0].requested_at, NOON.parse::<Timestamp>().expect("a time") + Duration::from_secs(120));
+}
+
+#[tokio::test]
 async fn erasing_removes_the_analysis_with_its_last_reader() {
     let (store, clock) = store();
     let kept = analysis("a", &clock);

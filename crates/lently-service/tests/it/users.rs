@@ -102,3 +102,17 @@ async fn what_is_erased_is_gone_from_every_tier_and_the_store() {
     assert!(matches!(house.lently.analysis(&bob, &made.id).await, Err(ServiceError::NotFound)));
     assert!(house.lently.analyses().get_cached_analysis(&made.id).await.is_none());
 }
+
+#[tokio::test]
+async fn a_history_has_the_latest_request_first_also_where_it_was_a_hit() {
+    let house = House::open().await;
+    let ann = user("ann");
+    for max_comments in [1, 2, 1] {
+        let wanted = lently_service::AnalysisRequest { max_comments, ..request(plain()) };
+        house.analyze_as(&ann, &wanted, false).await.expect("an analysis");
+        house.settled().await;
+        house.clock.advance(std::time::Duration::from_secs(60));
+    }
+    let list = house.lently.list(&ann, 10, None).await.expect("a list");
+    assert_eq!(list.iter().map(|item| item.comments).collect::<Vec<_>>(), [1, 2]);
+}
