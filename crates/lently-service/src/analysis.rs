@@ -195,7 +195,7 @@ impl CachedAnalysisService {
         let _ = self.cache.refresh(&CacheKeys::analysis(id), &self.policy(), fetch).await;
     }
 
-    /// Puts what a run has made into the tiers, unless it was invalidated meanwhile, and returns the answer for those who wait.
+    /// Puts what a run has made into the tiers, unless it was invalidated or erased meanwhile, and returns the answer for those who wait.
     pub(crate) async fn put(&self, id: &AnalysisId, made: Fetched, run: &Run) -> AnalysisAnswer {
         let mut policy = self.policy();
         policy.fresh = made.fresh.unwrap_or(policy.fresh);
@@ -209,7 +209,7 @@ impl CachedAnalysisService {
                     false
                 })
             }
-            Keeping::Expired => false,
+            Keeping::Expired | Keeping::Not => false,
         };
         drop(keeping);
         AnalysisAnswer {

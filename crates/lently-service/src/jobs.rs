@@ -41,19 +41,26 @@ pub(crate) enum Keeping {
     Fresh,
     /// It was invalidated: it is readable by its id, and the next request makes it anew.
     Expired,
+    /// It was erased by the last who had asked for it: it goes to whoever waits, and nothing of it is kept.
+    Not,
 }
 
 /// Who asked for a run, and what was set aside for them.
 #[derive(Default)]
 pub(crate) struct Claims {
     pub users: HashSet<UserId>,
+    /// Those who asked and have erased it since.
+    pub gone: HashSet<UserId>,
     pub reservations: Vec<Reservation>,
 }
 
 impl Run {
     fn new(id: &AnalysisId, user: &UserId, reservation: Option<Reservation>) -> Self {
-        let claims =
-            Claims { users: HashSet::from([user.clone()]), reservations: reservation.into_iter().collect() };
+        let claims = Claims {
+            users: HashSet::from([user.clone()]),
+            reservations: reservation.into_iter().collect(),
+            ..Claims::default()
+        };
         Self {
             id: id.clone(),
             progress: watch::Sender::new(Progress::default()),
@@ -102,6 +109,16 @@ pub(crate) enum Joined {
     Shared(Arc<Run>, Option<Reservation>),
 }
 
+/// What a user leaves behind who no longer wants a run's result.
+pub(crate) enum Left {
+    /// The user was not among those who asked.
+    Nothing,
+    /// A run that others want.
+    Shared,
+    /// A run that nobody wants any more. It goes on for whoever waits, out of the way of a new one.
+    Last(Arc<Run>),
+}
+
 /// All runs of this process.
 pub(crate) struct Runs {
     state: Mutex<State>,
@@ -114,6 +131,8 @@ pub(crate) struct Runs {
 #[derive(Default)]
 struct State {
     running: HashMap<AnalysisId, Arc<Run>>,
+    /// Those that everybody has left. They hold their places until they end.
+    left: Vec<Arc<Run>>,
     failures: HashMap<AnalysisId, ServiceError>,
     order: VecDeque<AnalysisId>,
 }
@@ -174,6 +193,24 @@ impl Runs {
         lock(&self.state).forget(id);
     }
 
+    /// Takes a user out of the run of an analysis.
+    pub(crate) fn leave(&self, id: &AnalysisId, user: &UserId) -> Left {
+        let mut state = lock(&self.state);
+        let Some(run) = state.running.get(id).cloned() else { return Left::Nothing };
+        let mut claims = lock(&run.claims);
+        if !claims.users.remove(user) {
+            return Left::Nothing;
+        }
+        claims.gone.insert(user.clone());
+        if !claims.users.is_empty() {
+            return Left::Shared;
+        }
+        drop(claims);
+        state.running.remove(id);
+        state.left.push(Arc::clone(&run));
+        Left::Last(run)
+    }
+
     /// Joins the run of an analysis or begins one, on the tracker. `work` makes the analysis once there is a place; `settle` is
     /// given the claims and whether they count, before anyone is told of the end.
     pub(crate) fn join_or_start<Work, Making, Settle, Settling>(
@@ -207,20 +244,22 @@ impl Runs {
         if self.stop.is_cancelled() {
             return Err(ServiceError::Interrupted);
         }
-        if state.running.len() >= self.max {
-            return Err(ServiceError::Busy { waiting: state.running.len() });
+        let waiting = state.running.len() + state.left.len();
+        if waiting >= self.max {
+            return Err(ServiceError::Busy { waiting });
         }
         state.forget(id);
         let run = Arc::new(Run::new(id, user, reservation));
         state.running.insert(id.clone(), Arc::clone(&run));
         drop(state);
-        let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), result: None };
+        let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), wanted: true, result: None };
         let (runs, own) = (Arc::clone(self), Arc::clone(&run));
         self.tasks.spawn(async move {
             let mut ending = ending;
             let result = runs.carry_out(work(Arc::clone(&own)), wait_at_most).await;
             let counts = result.as_ref().is_ok_and(|answer| !answer.cached);
             let claims = runs.close_doors(&own);
+            ending.wanted = !claims.users.is_empty();
             settle(claims, counts).await;
             ending.result = Some(result);
         });
@@ -249,6 +288,7 @@ impl Runs {
         if state.running.get(&run.id).is_some_and(|current| Arc::ptr_eq(current, run)) {
             state.running.remove(&run.id);
         }
+        state.left.retain(|other| !Arc::ptr_eq(other, run));
         drop(state);
         std::mem::take(&mut *lock(&run.claims))
     }
@@ -258,6 +298,8 @@ impl Runs {
 struct Ending {
     runs: Arc<Runs>,
     run: Arc<Run>,
+    /// Whether anybody will ask how it ended.
+    wanted: bool,
     result: Option<Ended>,
 }
 
@@ -265,7 +307,9 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let result = self.result.take().unwrap_or(Err(ServiceError::Interrupted));
         drop(self.runs.close_doors(&self.run));
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && self.wanted
+        {
             lock(&self.runs.state).remember(&self.run.id, error.clone());
         }
         self.run.progress.send_replace(Progress::at(Stage::Done));

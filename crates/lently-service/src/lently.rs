@@ -21,7 +21,7 @@ use crate::analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
-use crate::jobs::Runs;
+use crate::jobs::{Keeping, Left, Runs};
 use crate::plan::UserPlan;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
@@ -300,10 +300,17 @@ impl Lently {
     }
 
     /// Takes an analysis out of a user's history; with the last user's, the analysis itself, from the store and every tier.
+    ///
+    /// One that is being made goes to whoever waits for it and is not kept, unless others have asked for it too.
     pub async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
+        let left = self.inner.runs.leave(id, user);
+        // The run before the store: from here on it keeps nothing, and what it has kept goes next.
+        if let Left::Last(run) = &left {
+            run.keep_as(Keeping::Not).await;
+        }
         match self.inner.access.revoke(user, id).await? {
-            Erased::Nothing => Err(ServiceError::NotFound),
-            Erased::Line => Ok(()),
+            Erased::Nothing if matches!(left, Left::Nothing) => Err(ServiceError::NotFound),
+            Erased::Nothing | Erased::Line => Ok(()),
             Erased::Analysis => {
                 self.inner.runs.forget_failure(id);
                 self.inner.analyses.forget(id).await

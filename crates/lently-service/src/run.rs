@@ -141,7 +141,9 @@ impl Maker {
         if *keeping == Keeping::Expired {
             stored.fresh_until = stored.created_at;
         }
-        if let Err(error) = self.store.save_analysis(&stored).await {
+        if *keeping != Keeping::Not
+            && let Err(error) = self.store.save_analysis(&stored).await
+        {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
         Ok(Fetched { value, cost: body.cost, fresh: Some(fresh) })

@@ -125,3 +125,21 @@ async fn remembered_failures_have_a_bound() {
     assert_eq!(state.order.len(), FAILURES_MAX);
     assert!(!state.failures.contains_key(&id("0")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_everybody_left_holds_its_place_and_fails_nobody() {
+    let (runs, stop) = runs(1, 0);
+    let wait = |_| std::future::pending::<Ended>();
+    let (ann, bob) = (UserId::local(), UserId::new("bob").expect("a user id"));
+    started(begin(&runs, "a", &ann, wait));
+    assert!(matches!(begin(&runs, "a", &bob, wait), Ok(Joined::Shared(..))));
+    assert!(matches!(runs.leave(&id("a"), &ann), Left::Shared));
+    assert!(matches!(runs.leave(&id("a"), &ann), Left::Nothing));
+    let Left::Last(run) = runs.leave(&id("a"), &bob) else { panic!("bob was the last") };
+    assert!(runs.get(&id("a")).is_none());
+    assert!(matches!(begin(&runs, "a", &ann, wait), Err(ServiceError::Busy { waiting: 1 })));
+    stop.cancel();
+    assert!(run.ended().await.is_err());
+    assert!(runs.failure(&id("a")).is_none());
+    assert!(lock(&runs.state).left.is_empty());
+}

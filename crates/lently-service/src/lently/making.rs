@@ -36,7 +36,7 @@ impl Lently {
             move |run| making.carry_out(run),
             move |claims, counts| async move {
                 settling.settle(claims.reservations, counts).await;
-                for user in &claims.users {
+                for user in claims.users.iter().chain(&claims.gone) {
                     settling.forget_usage(user).await;
                 }
             },
