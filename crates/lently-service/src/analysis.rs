@@ -17,6 +17,7 @@ use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Run, Runs};
 use crate::keys::{CacheKeys, EntryKind};
 use crate::store::{Store, StoredAnalysis};
+use crate::tombstones::Tombstones;
 use crate::ttl::CacheTtl;
 
 /// Where an analysis came from.
@@ -122,6 +123,7 @@ pub struct CachedAnalysisService {
     cache: CacheService,
     store: Store,
     runs: Arc<Runs>,
+    tombstones: Tombstones,
     ttl: Arc<CacheTtl>,
     clock: Clock,
 }
@@ -134,7 +136,8 @@ impl CachedAnalysisService {
         ttl: Arc<CacheTtl>,
         clock: Clock,
     ) -> Self {
-        Self { cache, store, runs, ttl, clock }
+        let tombstones = Tombstones::new(cache.clone(), store.clone());
+        Self { cache, store, runs, tombstones, ttl, clock }
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -143,8 +146,9 @@ impl CachedAnalysisService {
 
     /// Looks in the tiers, and only there.
     pub async fn get_cached_analysis(&self, id: &AnalysisId) -> Option<AnalysisAnswer> {
+        let allowed = self.tombstones.allow(id).await;
         match self.cache.get(EntryKind::Analysis.kind(), &CacheKeys::analysis(id)).await {
-            Lookup::Fresh(entry) => {
+            Lookup::Fresh(entry) if allowed => {
                 let source = AnswerSource::from(entry.tier);
                 Some(AnalysisAnswer::of_entry(id, entry, source, true, self.clock.now()))
             }
@@ -155,6 +159,7 @@ impl CachedAnalysisService {
     /// Returns an analysis from a tier, else from the store where it is still fresh there; that puts it back into the tiers for
     /// the rest of its life. One request to the cache: one hit or one miss, and on a hit one round trip.
     pub(crate) async fn look(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
+        let allowed = self.tombstones.allow(id).await;
         let restored = Arc::new(OnceLock::new());
         let (service, own_id, found) = (self.clone(), id.clone(), Arc::clone(&restored));
         let fetch = move || async move {
@@ -175,12 +180,17 @@ impl CachedAnalysisService {
                 };
             }
         };
+        let now = self.clock.now();
         let (source, stored) = match answer.outcome {
+            // A copy of what was erased, in a tier that could not be cleaned and came back just now.
+            Outcome::Hit if !allowed => {
+                let made_since = self.fresh_in_store(id).await?;
+                return Ok(made_since.map(|analysis| AnalysisAnswer::of_store(analysis, false, now)));
+            }
             Outcome::Hit => (AnswerSource::from(answer.entry.tier), true),
             Outcome::Fetched { stored } => (AnswerSource::Store, stored),
             _ => (AnswerSource::Store, true),
         };
-        let now = self.clock.now();
         // The store knows how old it is; the entry only since when it is in the tiers again.
         let restored = restored.get().filter(|_| source == AnswerSource::Store).cloned();
         Ok(Some(match restored {
@@ -283,10 +293,10 @@ impl CachedAnalysisService {
         Ok(analysis.map(|analysis| AnalysisAnswer::of_store(analysis, false, now)))
     }
 
-    /// Takes an erased analysis out of the tiers, along with the fetch that may be running for it.
-    pub(crate) async fn forget(&self, id: &AnalysisId) -> Result<(), ServiceError> {
-        self.cache.delete(&CacheKeys::analysis(id)).await.map_err(ServiceError::cache)?;
-        Ok(())
+    /// Takes an erased analysis out of the tiers, along with the look that may be bringing it back. What cannot be reached is
+    /// not served any more.
+    pub(crate) async fn forget(&self, id: &AnalysisId, erased_at: i64) {
+        self.tombstones.erase(id, erased_at).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The face of the service: everything a command line or an HTTP server asks of Lently, for a user.
 //!
-//! It joins the parts and keeps no state of its own. A hit never waits for the store.
+//! It joins the parts and keeps no state of its own. A hit does not wait for the store, but for the first one, which learns
+//! what was erased.
 
 mod access;
 mod making;
@@ -301,7 +302,8 @@ impl Lently {
 
     /// Takes an analysis out of a user's history; with the last user's, the analysis itself, from the store and every tier.
     ///
-    /// One that is being made goes to whoever waits for it and is not kept, unless others have asked for it too.
+    /// One that is being made goes to whoever waits for it and is not kept, unless others have asked for it too. A tier that
+    /// cannot be reached is no reason to fail: its copy is not served again, and goes when it can be reached.
     pub async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
         let left = self.inner.runs.leave(id, user);
         // The run before the store: from here on it keeps nothing, and what it has kept goes next.
@@ -311,9 +313,10 @@ impl Lently {
         match self.inner.access.revoke(user, id).await? {
             Erased::Nothing if matches!(left, Left::Nothing) => Err(ServiceError::NotFound),
             Erased::Nothing | Erased::Line => Ok(()),
-            Erased::Analysis => {
+            Erased::Analysis { erased_at } => {
                 self.inner.runs.forget_failure(id);
-                self.inner.analyses.forget(id).await
+                self.inner.analyses.forget(id, erased_at).await;
+                Ok(())
             }
         }
     }

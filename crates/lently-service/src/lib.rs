@@ -23,6 +23,7 @@ mod jobs;
 mod judge;
 mod run;
 pub mod store;
+mod tombstones;
 
 pub mod lently;
 

@@ -2,6 +2,7 @@
 //!
 //! It is opened on first use and is not a cache: what is here outlives every tier, up to the retention, and no longer.
 
+mod erased;
 mod usage;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::ttl::RETENTION;
 
+pub(crate) use erased::{Erased, TOMBSTONES_MAX};
 pub(crate) use usage::Reservation;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -73,17 +75,6 @@ pub struct AnalysisListItem {
     pub created_at: Timestamp,
     /// When this user asked for it last, to the second.
     pub requested_at: Timestamp,
-}
-
-/// What erasing took away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Erased {
-    /// This user never had it.
-    Nothing,
-    /// Only the user's own line; others have the analysis too.
-    Line,
-    /// The analysis itself: nobody else had it.
-    Analysis,
 }
 
 impl Store {
@@ -162,6 +153,7 @@ impl Store {
         .bind(oldest)
         .execute(pool)
         .await?;
+        erased::sweep(pool, now).await?;
         usage::sweep(pool, now).await
     }
 
@@ -293,34 +285,6 @@ impl Store {
                 })
             })
             .collect()
-    }
-
-    /// Removes a user's line, and the analysis with the last one.
-    pub(crate) async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<Erased, ServiceError> {
-        let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
-        let line = sqlx::query("DELETE FROM user_analyses WHERE user_id = ?1 AND analysis_id = ?2")
-            .bind(user.as_str())
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        let mut erased = Erased::Nothing;
-        if line.rows_affected() > 0 {
-            erased = Erased::Line;
-            let others: Option<(i64,)> =
-                sqlx::query_as("SELECT 1 FROM user_analyses WHERE analysis_id = ?1 LIMIT 1")
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *transaction)
-                    .await?;
-            if others.is_none() {
-                sqlx::query("DELETE FROM analyses WHERE id = ?1")
-                    .bind(id.as_str())
-                    .execute(&mut *transaction)
-                    .await?;
-                erased = Erased::Analysis;
-            }
-        }
-        transaction.commit().await?;
-        Ok(erased)
     }
 }
 

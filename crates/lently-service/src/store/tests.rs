@@ -92,8 +92,31 @@ async fn erasing_removes_the_analysis_with_its_last_reader() {
     assert_eq!(store.erase(&user("eve"), &kept.id).await.expect("erased"), Erased::Nothing);
     assert_eq!(store.erase(&user("ann"), &kept.id).await.expect("erased"), Erased::Line);
     assert!(store.load_analysis(&kept.id).await.expect("read").is_some());
-    assert_eq!(store.erase(&user("bob"), &kept.id).await.expect("erased"), Erased::Analysis);
+    let erased_at = millis(clock.now());
+    let gone = store.erase(&user("bob"), &kept.id).await.expect("erased");
+    assert_eq!(gone, Erased::Analysis { erased_at });
+    assert_eq!(store.tombstones().await.expect("read"), [(kept.id.clone(), erased_at)]);
     assert!(store.load_analysis(&kept.id).await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn a_tombstone_stands_until_it_is_lifted_and_not_beyond_the_retention() {
+    let (store, clock) = store();
+    let ann = user("ann");
+    let ids: Vec<AnalysisId> = ["a", "b"].map(|name| AnalysisId::derive(&[name])).to_vec();
+    for id in &ids {
+        store.link(&ann, id).await.expect("linked");
+        store.erase(&ann, id).await.expect("erased");
+        clock.advance(Duration::from_secs(1));
+    }
+    let standing = store.tombstones().await.expect("read");
+    assert_eq!(standing.iter().map(|(id, _)| id).collect::<Vec<_>>(), [&ids[1], &ids[0]]);
+    store.lift_tombstone(&ids[1], standing[1].1).await.expect("another mark");
+    store.lift_tombstone(&ids[0], standing[1].1).await.expect("lifted");
+    assert_eq!(store.tombstones().await.expect("read"), standing[..1]);
+    clock.advance(RETENTION);
+    store.save_analysis(&analysis("c", &clock)).await.expect("saved");
+    assert!(store.tombstones().await.expect("read").is_empty());
 }
 
 #[tokio::test]

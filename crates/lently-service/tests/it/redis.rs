@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lently_cache::{RedisConfig, RemoteConfig};
-use lently_service::{AnalysisRequest, AnswerSource, UserPlan};
-use lently_testing::{RedisServer, wait_until};
+use lently_service::{AnalysisRequest, AnswerSource, ServiceError, UserId, UserPlan};
+use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
 use crate::house::{House, Options, plain, request, user};
 
@@ -96,4 +96,58 @@ async fn a_hit_in_redis_takes_one_round_trip() {
     let before = commands();
     assert_eq!(house.analyze(&request(plain())).await.expect("a hit").source, AnswerSource::Redis);
     assert_eq!(commands() - before, 1);
+}
+
+fn behind(wire: &Proxy) -> Options {
+    let config = RedisConfig { port: wire.address().port(), ..RedisConfig::default() };
+    Options { remote: RemoteConfig::Redis(config), ..Options::default() }
+}
+
+/// The wire is cut and not Redis, which so still holds what could not be deleted when it is whole again.
+#[tokio::test]
+async fn what_is_erased_while_redis_is_away_does_not_come_back_with_it() {
+    for restart in [false, true] {
+        let redis = RedisServer::start().await;
+        let wire = Proxy::to(redis.address()).await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = || Options { directory: Some(directory.path().to_owned()), ..behind(&wire) };
+        let (house, user) = (House::with(options()).await, UserId::local());
+        connected(&house).await;
+        let made = house.analyze(&request(plain())).await.expect("an analysis");
+        let key = format!("test:analysis:{}", made.id);
+        wire.set(Wire::Cut);
+        house.lently.erase(&user, &made.id).await.expect("erased without redis");
+        assert!(matches!(house.lently.erase(&user, &made.id).await, Err(ServiceError::NotFound)));
+        assert_eq!(redis.cli(&["EXISTS", &key]), "1", "it is still there");
+        wire.set(Wire::Whole);
+        let next = if restart { House::with(options()).await } else { house };
+        connected(&next).await;
+        let again = next.analyze(&request(plain())).await.expect("an analysis");
+        assert_eq!(again.source, AnswerSource::Fetched, "after a restart: {restart}");
+        let hit = next.analyze(&request(plain())).await.expect("an analysis");
+        assert_eq!((hit.cached, hit.body), (true, again.body), "the new one is served");
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_again_while_redis_is_away_is_served_and_what_was_erased_is_not() {
+    let redis = RedisServer::start().await;
+    let wire = Proxy::to(redis.address()).await;
+    let house = House::with(behind(&wire)).await;
+    connected(&house).await;
+    let made = house.analyze(&request(plain())).await.expect("an analysis");
+    wire.set(Wire::Cut);
+    house.lently.erase(&UserId::local(), &made.id).await.expect("erased without redis");
+    house.clock.advance(Duration::from_secs(1));
+    let again = house.analyze(&request(plain())).await.expect("an analysis");
+    assert_eq!(again.source, AnswerSource::Fetched);
+    assert_ne!(again.body, made.body, "it tells when it was made");
+    for cut in [true, false] {
+        if !cut {
+            wire.set(Wire::Whole);
+            connected(&house).await;
+        }
+        let hit = house.analyze(&request(plain())).await.expect("an analysis");
+        assert_eq!((hit.cached, &hit.body), (true, &again.body), "redis is away: {cut}");
+    }
 }

@@ -23,6 +23,8 @@ const ADDED: Duration = Duration::from_millis(500);
 /// Requests looked at in each state of Redis.
 const PER_PHASE: usize = 150;
 
+const ERASE: &str = "erasing";
+
 /// One request as it was seen.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -37,6 +39,8 @@ struct Load {
     seen: Mutex<Vec<Seen>>,
     stop: AtomicBool,
     fresh: AtomicU64,
+    /// Analyses made under the load and not erased yet.
+    made: Mutex<Vec<String>>,
 }
 
 impl Load {
@@ -48,7 +52,7 @@ impl Load {
             let body = json!({ "video_url_or_id": plain(), "max_comments": max_comments, "order": order });
             house.start(&body).header("Prefer", "wait=60")
         };
-        let (what, request) = match turn % 8 {
+        let (what, request) = match turn % 9 {
             // What nobody has asked for yet: uncached, whatever Redis does. One page, so that each costs the same.
             0 => {
                 let fresh = self.fresh.fetch_add(1, SeqCst);
@@ -60,11 +64,19 @@ impl Load {
             4 => ("metadata", house.request("GET", &video)),
             5 => ("usage", house.request("GET", "/api/usage")),
             6 => ("history", house.request("GET", "/api/analyses")),
+            7 => match self.made.lock().expect("no panic").pop() {
+                Some(id) => (ERASE, house.request("DELETE", &format!("/api/analysis/{id}"))),
+                None => ("a known analysis", start(20, "relevance")),
+            },
             _ => ("stats", house.request("GET", "/api/cache/stats")),
         };
         let began = Instant::now();
         let answer = send(request).await;
         let uncached = answer.header("cache-status").contains("fwd=");
+        if what == "a new analysis" && answer.status == 200 {
+            let id = answer.json()["analysis_id"].as_str().expect("an id").to_owned();
+            self.made.lock().expect("no panic").push(id);
+        }
         let seen =
             Seen { what: what.to_owned(), status: answer.status.as_u16(), took: began.elapsed(), uncached };
         self.seen.lock().expect("no panic").push(seen);
@@ -100,6 +112,7 @@ async fn redis_killed_stopped_restarted_and_replaced_is_a_slow_day_and_no_outage
         seen: Mutex::default(),
         stop: AtomicBool::new(false),
         fresh: AtomicU64::new(0),
+        made: Mutex::default(),
     });
     let workers = join_all((0..WORKERS).map(|number| Arc::clone(&load).worker(number)));
 
@@ -135,6 +148,7 @@ async fn redis_killed_stopped_restarted_and_replaced_is_a_slow_day_and_no_outage
         println!("{phase}: {} requests, slowest {:?} ({})", seen.len(), slowest.took, slowest.what);
         for one in &seen {
             assert!(one.status < 500, "{phase}: {one:?}");
+            assert!(one.what != ERASE || one.status == 204, "{phase}: {one:?}");
             assert!(one.took <= uncached + ADDED, "{phase}: {one:?}, uncached {uncached:?}");
         }
     }
