@@ -120,9 +120,9 @@ impl AnalysisAnswer {
 /// Analyses behind the cache. Cheap to clone.
 #[derive(Clone)]
 pub struct CachedAnalysisService {
-    cache: CacheService,
-    store: Store,
-    runs: Arc<Runs>,
+    pub(crate) cache: CacheService,
+    pub(crate) store: Store,
+    pub(crate) runs: Arc<Runs>,
     tombstones: Tombstones,
     ttl: Arc<CacheTtl>,
     clock: Clock,

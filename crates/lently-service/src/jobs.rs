@@ -184,6 +184,11 @@ impl Runs {
         state.running.values().filter(|run| run.is_of(user)).map(|run| run.id.clone()).collect()
     }
 
+    /// Every run that is going on and has not been left by everybody.
+    pub(crate) fn all(&self) -> Vec<(AnalysisId, Arc<Run>)> {
+        lock(&self.state).running.iter().map(|(id, run)| (id.clone(), Arc::clone(run))).collect()
+    }
+
     /// How the last run of an analysis failed, where it did and none has succeeded since.
     pub(crate) fn failure(&self, id: &AnalysisId) -> Option<ServiceError> {
         lock(&self.state).failures.get(id).cloned()

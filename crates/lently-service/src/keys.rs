@@ -140,6 +140,14 @@ impl CacheKeys {
         format!("{}:{}:*", EntryKind::Transcript.name(), Pattern::escape(&video_id.to_string()))
     }
 
+    /// Whether a pattern may match keys of the kind; false only where what stands before its first special character rules
+    /// that out.
+    pub fn may_reach(pattern: &Pattern, kind: EntryKind) -> bool {
+        let name = format!("{}:", kind.name());
+        let plain = pattern.as_str().split(['*', '?', '[', '\\']).next().unwrap_or_default();
+        name.starts_with(plain) || plain.starts_with(&name)
+    }
+
     /// Everything of one kind.
     pub fn kind_pattern(kind: EntryKind) -> String {
         format!("{}:*", kind.name())
@@ -208,6 +216,23 @@ mod tests {
         let long = CacheKeys::transcript(&video(), Some(&"x".repeat(400)));
         assert!(long.len() < 100, "{long}");
         assert_ne!(part("~abc"), part("abc"));
+    }
+
+    #[test]
+    fn a_pattern_reaches_a_kind_unless_its_beginning_rules_that_out() {
+        for (pattern, reaches) in [
+            ("*", true),
+            ("analysis:*", true),
+            ("analysis:0f?", true),
+            ("an*", true),
+            ("?nalysis:*", true),
+            ("\\analysis:1", true),
+            ("video:*", false),
+            ("analyses*", false),
+        ] {
+            let pattern = Pattern::parse(pattern).expect("a pattern");
+            assert_eq!(CacheKeys::may_reach(&pattern, EntryKind::Analysis), reaches, "{pattern}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod error;
 pub mod progress;
 
 pub mod analysis;
+pub mod pattern;
 pub mod youtube;
 
 mod engine;
@@ -34,6 +35,7 @@ pub use error::ServiceError;
 pub use ids::{AnalysisId, UserId};
 pub use keys::{CacheKeys, EntryKind};
 pub use lently::{AnalysisState, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation};
+pub use pattern::{PatternInvalidation, PatternMeasure};
 pub use plan::{PlanLimits, UserPlan};
 pub use progress::{Progress, Stage};
 pub use request::{AnalysisRequest, AnalysisSource, EngineChoice};

@@ -218,6 +218,26 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// The fresh analyses behind `after` in the order of their ids, with what making them took; at most so many. Begin without
+    /// `after`; a short page is the last.
+    pub(crate) async fn fresh_page(
+        &self,
+        after: Option<&AnalysisId>,
+        limit: u32,
+    ) -> Result<Vec<(AnalysisId, Cost)>, ServiceError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, cost FROM analyses WHERE id > ?1 AND fresh_until > ?2 ORDER BY id LIMIT ?3",
+        )
+        .bind(after.map_or("", AnalysisId::as_str))
+        .bind(millis(self.clock.now()))
+        .bind(limit)
+        .fetch_all(self.pool().await?)
+        .await?;
+        rows.into_iter()
+            .map(|(id, cost)| Ok((id.parse()?, serde_json::from_str(&cost).unwrap_or_default())))
+            .collect()
+    }
+
     /// The ids of everything a user has asked for.
     pub(crate) async fn analyses_of(&self, user: &UserId) -> Result<Vec<AnalysisId>, ServiceError> {
         let rows: Vec<(String,)> =

@@ -131,6 +131,24 @@ async fn an_expired_analysis_stays_readable_and_is_no_longer_fresh() {
 }
 
 #[tokio::test]
+async fn fresh_analyses_come_in_pages_and_each_once() {
+    let (store, clock) = store();
+    for name in ["a", "b", "c"] {
+        store.save_analysis(&analysis(name, &clock)).await.expect("saved");
+    }
+    store.expire_analysis(&AnalysisId::derive(&["b"])).await.expect("expired");
+    let (mut after, mut seen) = (None, Vec::new());
+    while let [(id, cost)] = &store.fresh_page(after.as_ref(), 1).await.expect("a page")[..] {
+        assert_eq!(cost.quota_units, 7);
+        seen.push(id.clone());
+        after = Some(id.clone());
+    }
+    let mut expected = [AnalysisId::derive(&["a"]), AnalysisId::derive(&["c"])];
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
 async fn the_last_analysis_of_a_month_is_taken_once() {
     let (store, clock) = store();
     let ann = user("ann");

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use lently_cache::{MAX_KEY_BYTES, Pattern, Stats};
-use lently_service::{AnalysisId, EntryKind, UserId};
+use lently_service::{AnalysisId, EntryKind, PatternInvalidation, PatternMeasure, UserId};
 use lently_upstream::VideoId;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
@@ -139,15 +139,16 @@ pub(super) async fn delete_pattern(
 ) -> Result<Response, Problem> {
     let pattern =
         Pattern::parse(&query.pattern).map_err(|error| Problem::invalid("pattern", error.to_string()))?;
-    let cache = &state.app.cache;
+    let analyses = state.app.lently.analyses();
     if query.dry_run {
-        let report = cache.measure_pattern(&pattern).await?;
+        let PatternMeasure { report, expired } = analyses.measure_pattern(&pattern).await?;
         let body = json!({
             "success": true,
             "dry_run": true,
             "pattern": pattern.as_str(),
             "keys": report.keys,
             "bytes": report.bytes,
+            "expired": expired,
             "refill": {
                 "quota_units": report.cost.quota_units,
                 "tokens_in": report.cost.tokens_in,
@@ -161,8 +162,10 @@ pub(super) async fn delete_pattern(
     if pattern.matches_everything() {
         confirmed(query.confirm.as_deref())?;
     }
-    let deleted = cache.delete_pattern(&pattern).await?;
-    Ok(Json(json!({ "success": true, "deleted": deleted, "pattern": pattern.as_str() })).into_response())
+    let PatternInvalidation { deleted, expired } = analyses.invalidate_pattern(&pattern).await?;
+    let body =
+        json!({ "success": true, "deleted": deleted, "expired": expired, "pattern": pattern.as_str() });
+    Ok(Json(body).into_response())
 }
 
 /// The query of a flush.

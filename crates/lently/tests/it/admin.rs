@@ -290,3 +290,30 @@ async fn a_change_of_plan_shows_at_once_and_a_reset_begins_anew() {
         (&json!(0), &json!(0), &json!("0.0%"))
     );
 }
+
+/// What is in the store alone would be answered with by the next start, so a pattern reaches it too; a flush does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_reaches_the_analyses_in_the_store() {
+    let house = House::open().await;
+    house.analyze(plain()).await.expect(200);
+    let pattern = async |query: &str| {
+        house.admin("DELETE", &format!("/api/cache/pattern?pattern={query}")).await.expect(200).json()
+    };
+    for (query, deleted, expired) in [("video:*", 1, 0), ("analysis:0000*", 0, 0)] {
+        let told = pattern(query).await;
+        assert_eq!((&told["deleted"], &told["expired"]), (&json!(deleted), &json!(expired)), "{query}");
+    }
+    assert!(house.analyze(plain()).await.header("cache-status").starts_with("Lently; hit"));
+
+    house.admin("DELETE", "/api/cache/all?confirm=CONFIRM_FLUSH").await.expect(200);
+    let dry = pattern("analysis:*&dry_run=true").await;
+    assert_eq!((&dry["keys"], &dry["expired"]), (&json!(0), &json!(1)), "{dry}");
+    assert_eq!(dry["refill"]["quota_units"], 2, "{dry}");
+    assert!(house.analyze(plain()).await.header("cache-status").contains("detail=store"));
+    let dry = pattern("analysis:*&dry_run=true").await;
+    assert_eq!((&dry["keys"], &dry["expired"]), (&json!(1), &json!(1)), "{dry}");
+    assert_eq!(dry["refill"]["quota_units"], 2, "counted once: {dry}");
+    let told = pattern("analysis:*").await;
+    assert_eq!((&told["deleted"], &told["expired"]), (&json!(1), &json!(1)));
+    assert_eq!(house.analyze(plain()).await.header("cache-status"), "Lently; fwd=uri-miss; stored");
+}
