@@ -45,8 +45,8 @@ pub enum ServiceError {
         /// The engine asked for.
         engine: &'static str,
     },
-    /// As many analyses wait as may wait. A retry after a while helps.
-    #[error("{waiting} analyses are running or waiting, which is the limit; try again later")]
+    /// As many analyses, or fetches from YouTube, wait as may wait. A retry after a while helps.
+    #[error("{waiting} are running or waiting, which is the limit; try again later")]
     Busy {
         /// How many.
         waiting: usize,

@@ -22,6 +22,7 @@ pub mod youtube;
 mod engine;
 mod jobs;
 mod judge;
+mod places;
 mod run;
 pub mod store;
 mod tombstones;

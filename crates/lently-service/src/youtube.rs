@@ -15,10 +15,15 @@ use serde::Serialize;
 use crate::cached::Cached;
 use crate::error::ServiceError;
 use crate::keys::{CacheKeys, EntryKind};
+use crate::places::Places;
 use crate::plan::UserPlan;
 use crate::request::{MAX_COMMENTS, check_max_comments};
 use crate::ttl::CacheTtl;
 
+/// Fetches for callers that may be under way at once. Those of analyses are not among them: `max_running` bounds them.
+pub const FETCHES_MAX: usize = 32;
+/// Fetches for callers that may wait for others to end; more are refused with [`ServiceError::Busy`].
+pub const FETCHES_WAITING_MAX: usize = 256;
 /// A harvest that ended too early is not kept for the whole half hour: the rest may be had soon.
 pub(crate) const PREMATURE_FRESH: Duration = Duration::from_secs(300);
 /// The part of the time limit of a harvest in which it reads; in the rest it is stored.
@@ -54,13 +59,24 @@ pub(crate) enum Freshness {
 pub struct CachedYouTubeService {
     cache: CacheService,
     client: YouTubeClient,
+    places: Places,
     ttl: Arc<CacheTtl>,
     clock: Clock,
 }
 
+/// For whom something is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A caller, who may leave and come again: bounded here.
+    Caller,
+    /// An analysis, of which there are so many and no more.
+    Analysis,
+}
+
 impl CachedYouTubeService {
     pub(crate) fn new(cache: CacheService, client: YouTubeClient, ttl: Arc<CacheTtl>, clock: Clock) -> Self {
-        Self { cache, client, ttl, clock }
+        let places = Places::new(FETCHES_MAX, FETCHES_WAITING_MAX);
+        Self { cache, client, places, ttl, clock }
     }
 
     /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies).
@@ -73,12 +89,22 @@ impl CachedYouTubeService {
         user_plan: UserPlan,
     ) -> Result<Cached<Harvest>, ServiceError> {
         user_plan.check_comments(request.max_comments)?;
-        self.comments(request, Freshness::Cached, Arc::new(|_| {})).await
+        self.comments_for(Purpose::Caller, request, Freshness::Cached, Arc::new(|_| {})).await
     }
 
     /// The same, with the plan checked by the caller, and told page by page.
     pub(crate) async fn comments(
         &self,
+        request: &CommentsRequest,
+        freshness: Freshness,
+        on_page: OnPage,
+    ) -> Result<Cached<Harvest>, ServiceError> {
+        self.comments_for(Purpose::Analysis, request, freshness, on_page).await
+    }
+
+    async fn comments_for(
+        &self,
+        purpose: Purpose,
         request: &CommentsRequest,
         freshness: Freshness,
         on_page: OnPage,
@@ -109,12 +135,12 @@ impl CachedYouTubeService {
             let fetched = timed(reading).await?;
             Ok(Fetched { fresh: premature.then_some(PREMATURE_FRESH), ..fetched })
         };
-        self.through(&key, EntryKind::Comments, freshness, fetch).await
+        self.through(purpose, &key, EntryKind::Comments, freshness, fetch).await
     }
 
     /// Returns what YouTube says of a video (1 unit).
     pub async fn get_video_metadata_cached(&self, video_id: &VideoId) -> Result<Cached<Video>, ServiceError> {
-        self.video(video_id, Freshness::Cached).await
+        self.video_for(Purpose::Caller, video_id, Freshness::Cached).await
     }
 
     pub(crate) async fn video(
@@ -122,10 +148,19 @@ impl CachedYouTubeService {
         video_id: &VideoId,
         freshness: Freshness,
     ) -> Result<Cached<Video>, ServiceError> {
+        self.video_for(Purpose::Analysis, video_id, freshness).await
+    }
+
+    async fn video_for(
+        &self,
+        purpose: Purpose,
+        video_id: &VideoId,
+        freshness: Freshness,
+    ) -> Result<Cached<Video>, ServiceError> {
         let client = self.client.clone();
         let id = video_id.clone();
         let fetch = move || timed(async move { client.video(&id).await });
-        self.through(&CacheKeys::video(video_id), EntryKind::Video, freshness, fetch).await
+        self.through(purpose, &CacheKeys::video(video_id), EntryKind::Video, freshness, fetch).await
     }
 
     /// Returns the transcript of a video, in its own language where none is named (50 units to list and 200 to download;
@@ -141,7 +176,7 @@ impl CachedYouTubeService {
         let wanted = language.map(str::to_owned);
         let fetch = move || timed(async move { client.transcript(&id, wanted.as_deref()).await });
         let key = CacheKeys::transcript(video_id, language);
-        self.through(&key, EntryKind::Transcript, Freshness::Cached, fetch).await
+        self.through(Purpose::Caller, &key, EntryKind::Transcript, Freshness::Cached, fetch).await
     }
 
     /// Removes a video's comments, metadata and transcripts from every tier and returns how many entries that were.
@@ -164,6 +199,7 @@ impl CachedYouTubeService {
 
     async fn through<T, F, Fut>(
         &self,
+        purpose: Purpose,
         key: &str,
         kind: EntryKind,
         freshness: Freshness,
@@ -175,6 +211,15 @@ impl CachedYouTubeService {
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         let policy = self.ttl.policy(kind);
+        let places = (purpose == Purpose::Caller).then(|| self.places.clone());
+        // The wait for a place counts into the fetch's timeout.
+        let fetch = move || async move {
+            let _place = match &places {
+                Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
+                None => None,
+            };
+            fetch().await
+        };
         let answer: Answer = match freshness {
             Freshness::Cached => self.cache.get_or_set(key, &policy, fetch).await?,
             Freshness::Anew => self.cache.refresh(key, &policy, fetch).await?,

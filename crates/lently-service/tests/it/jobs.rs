@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use lently_service::{AnalysisRequest, AnalysisState, ServiceError, Stage, Started, UserId};
+use lently_emulator::Latency;
+use lently_service::youtube::{FETCHES_MAX, FETCHES_WAITING_MAX};
+use lently_service::{
+    AnalysisRequest, AnalysisState, CommentsRequest, ServiceError, Stage, Started, UserId, UserPlan,
+};
+use lently_upstream::CommentOrder;
 use tokio::sync::watch;
 
 use crate::house::{House, Options, plain, request, slow};
@@ -110,4 +115,29 @@ async fn after_the_stop_signal_nothing_begins_and_what_waits_is_told() {
     assert!(matches!(&waiting, AnalysisState::Failed { code, .. } if code == "interrupted"), "{waiting:?}");
     let at_work = house.lently.wait(&user, &ids[0], PATIENCE).await.expect("a state");
     assert!(matches!(at_work, AnalysisState::Ready(_)), "what was at work may end: {at_work:?}");
+}
+
+/// Each caller asks for another amount, is gone at once and leaves a fetch behind; an analysis meanwhile is none of them.
+#[tokio::test]
+async fn fetches_that_callers_leave_behind_have_a_bound() {
+    let latency = Latency { comment_threads: Duration::from_secs(2), ..Latency::default() };
+    let house = House::with(Options { latency, ..Options::default() }).await;
+    let asking = |max_comments: usize| {
+        let request = CommentsRequest {
+            video_id: plain().parse().expect("a video id"),
+            max_comments: u32::try_from(max_comments).expect("a number"),
+            order: CommentOrder::Relevance,
+            include_replies: false,
+        };
+        let youtube = house.lently.youtube();
+        async move { youtube.fetch_comments_cached(&request, UserPlan::Unlimited).await }
+    };
+    let most = FETCHES_MAX + FETCHES_WAITING_MAX;
+    let leaving = (1..=most).map(|amount| tokio::time::timeout(Duration::from_millis(50), asking(amount)));
+    let left = futures::future::join_all(leaving).await;
+    assert!(left.iter().all(Result::is_err), "nobody has an answer yet");
+    let refused = asking(most + 1).await.expect_err("one more");
+    assert!(matches!(refused, ServiceError::Busy { waiting } if waiting <= most), "{refused:?}");
+    let wanted = AnalysisRequest { order: CommentOrder::Time, ..request(plain()) };
+    house.analyze(&wanted).await.expect("an analysis");
 }
