@@ -257,14 +257,13 @@ impl Runs {
         let run = Arc::new(Run::new(id, user, reservation));
         state.running.insert(id.clone(), Arc::clone(&run));
         drop(state);
-        let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), wanted: true, result: None };
+        let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), result: None };
         let (runs, own) = (Arc::clone(self), Arc::clone(&run));
         self.tasks.spawn(async move {
             let mut ending = ending;
             let result = runs.carry_out(work(Arc::clone(&own)), wait_at_most).await;
             let counts = result.as_ref().is_ok_and(|answer| !answer.cached);
-            let claims = runs.close_doors(&own);
-            ending.wanted = !claims.users.is_empty();
+            let claims = runs.close_doors(&own, result.as_ref().err());
             settle(claims, counts).await;
             ending.result = Some(result);
         });
@@ -287,15 +286,19 @@ impl Runs {
         }
     }
 
-    /// Nobody joins from here on, so every claim there will be is there.
-    fn close_doors(&self, run: &Arc<Run>) -> Claims {
+    /// Nobody joins from here on, so every claim there will be is there. A failure is remembered in the same moment for those who
+    /// asked: there is none in which the run is gone and how it ended is not known.
+    fn close_doors(&self, run: &Arc<Run>, failure: Option<&ServiceError>) -> Claims {
         let mut state = lock(&self.state);
         if state.running.get(&run.id).is_some_and(|current| Arc::ptr_eq(current, run)) {
             state.running.remove(&run.id);
         }
         state.left.retain(|other| !Arc::ptr_eq(other, run));
-        drop(state);
-        std::mem::take(&mut *lock(&run.claims))
+        let claims = std::mem::take(&mut *lock(&run.claims));
+        if let Some(error) = failure.filter(|_| !claims.users.is_empty()) {
+            state.remember(&run.id, error.clone());
+        }
+        claims
     }
 }
 
@@ -303,20 +306,13 @@ impl Runs {
 struct Ending {
     runs: Arc<Runs>,
     run: Arc<Run>,
-    /// Whether anybody will ask how it ended.
-    wanted: bool,
     result: Option<Ended>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         let result = self.result.take().unwrap_or(Err(ServiceError::Interrupted));
-        drop(self.runs.close_doors(&self.run));
-        if let Err(error) = &result
-            && self.wanted
-        {
-            lock(&self.runs.state).remember(&self.run.id, error.clone());
-        }
+        drop(self.runs.close_doors(&self.run, result.as_ref().err()));
         self.run.progress.send_replace(Progress::at(Stage::Done));
         self.run.ended.send_replace(Some(result));
     }

@@ -143,3 +143,19 @@ async fn a_run_that_everybody_left_holds_its_place_and_fails_nobody() {
     assert!(runs.failure(&id("a")).is_none());
     assert!(lock(&runs.state).left.is_empty());
 }
+
+/// Settling waits for the store; whoever asks meanwhile must not hear that there never was such an analysis.
+#[tokio::test]
+async fn a_failure_is_known_from_the_moment_the_run_is_gone() {
+    let (runs, _stop) = runs(1, 1);
+    let (seen, settling) = tokio::sync::oneshot::channel();
+    let own = Arc::clone(&runs);
+    let settle = move |_, _| async move {
+        let known = own.get(&id("a")).is_none() && own.failure(&id("a")).is_some();
+        seen.send(known).expect("the test waits");
+    };
+    let work = |_| async { Err(ServiceError::TimedOut) };
+    let joined = runs.join_or_start(&id("a"), &UserId::local(), None, Duration::from_secs(60), work, settle);
+    assert!(started(joined).ended().await.is_err());
+    assert!(settling.await.expect("settled"));
+}
