@@ -16,6 +16,7 @@ use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Run, Runs};
 use crate::keys::{CacheKeys, EntryKind};
+use crate::shape;
 use crate::store::{Store, StoredAnalysis};
 use crate::tombstones::Tombstones;
 use crate::ttl::CacheTtl;
@@ -147,8 +148,9 @@ impl CachedAnalysisService {
     /// Looks in the tiers, and only there.
     pub async fn get_cached_analysis(&self, id: &AnalysisId) -> Option<AnalysisAnswer> {
         let allowed = self.tombstones.allow(id).await;
-        match self.cache.get(EntryKind::Analysis.kind(), &CacheKeys::analysis(id)).await {
-            Lookup::Fresh(entry) if allowed => {
+        let (kind, key) = (EntryKind::Analysis, CacheKeys::analysis(id));
+        match self.cache.get(kind.kind(), &key).await {
+            Lookup::Fresh(entry) if allowed && shape::is_sound(&self.cache, kind, &key, &entry).await => {
                 let source = AnswerSource::from(entry.tier);
                 Some(AnalysisAnswer::of_entry(id, entry, source, true, self.clock.now()))
             }
@@ -171,7 +173,8 @@ impl CachedAnalysisService {
             Ok(fetched)
         };
         let policy = Policy { fetch_timeout: self.ttl.fetch_timeout, ..self.policy() };
-        let answer = match self.cache.get_or_set(&CacheKeys::analysis(id), &policy, fetch).await {
+        let key = CacheKeys::analysis(id);
+        let answer = match shape::get_or_set(&self.cache, EntryKind::Analysis, &key, &policy, fetch).await {
             Ok(answer) => answer,
             Err(error) => {
                 return match ServiceError::from(error) {

@@ -14,6 +14,7 @@ pub mod body;
 pub mod cached;
 pub mod error;
 pub mod progress;
+pub mod shape;
 
 pub mod analysis;
 pub mod pattern;

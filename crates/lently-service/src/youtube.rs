@@ -18,6 +18,7 @@ use crate::keys::{CacheKeys, EntryKind};
 use crate::places::Places;
 use crate::plan::UserPlan;
 use crate::request::{MAX_COMMENTS, check_max_comments};
+use crate::shape;
 use crate::ttl::CacheTtl;
 
 /// Fetches for callers that may be under way at once. Those of analyses are not among them: `max_running` bounds them.
@@ -207,7 +208,7 @@ impl CachedYouTubeService {
     ) -> Result<Cached<T>, ServiceError>
     where
         T: serde::de::DeserializeOwned,
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce() -> Fut + Clone + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         let policy = self.ttl.policy(kind);
@@ -221,7 +222,7 @@ impl CachedYouTubeService {
             fetch().await
         };
         let answer: Answer = match freshness {
-            Freshness::Cached => self.cache.get_or_set(key, &policy, fetch).await?,
+            Freshness::Cached => shape::get_or_set(&self.cache, kind, key, &policy, fetch).await?,
             Freshness::Anew => self.cache.refresh(key, &policy, fetch).await?,
         };
         Ok(Cached::new(answer, self.clock.now()))

@@ -10,6 +10,7 @@ use crate::error::ServiceError;
 use crate::ids::UserId;
 use crate::keys::{CacheKeys, EntryKind};
 use crate::plan::{PlanLimits, UserPlan};
+use crate::shape;
 use crate::store::Reservation;
 
 /// What a user may do this month and has done.
@@ -46,7 +47,8 @@ impl Lently {
             })?;
             Ok(Fetched::new(Bytes::from(body)))
         };
-        let answer = self.inner.cache.get_or_set(&CacheKeys::quota(user), &policy, fetch).await?;
+        let (cache, key) = (&self.inner.cache, CacheKeys::quota(user));
+        let answer = shape::get_or_set(cache, EntryKind::Quota, &key, &policy, fetch).await?;
         serde_json::from_slice(&answer.entry.value)
             .map_err(|error| ServiceError::internal("a cached value is not of its kind", error))
     }

@@ -151,3 +151,37 @@ async fn what_is_made_again_while_redis_is_away_is_served_and_what_was_erased_is
         assert_eq!((hit.cached, &hit.body), (true, &again.body), "redis is away: {cut}");
     }
 }
+
+/// Whoever shares this Redis may write what they like under our keys.
+#[tokio::test]
+async fn json_of_another_shape_is_removed_and_fetched_anew() {
+    let redis = RedisServer::start().await;
+    let house = House::with(on(&redis)).await;
+    connected(&house).await;
+    let (video, ann) = (plain(), user("ann"));
+    let id = house.lently.analysis_id(&request(video));
+    let foreign = [
+        (format!("test:video:{video}"), "{}"),
+        (format!("test:comments:{video}:max_100:order_relevance"), "[]"),
+        (format!("test:analysis:{id}"), "{\"status\":\"completed\"}"),
+        ("test:quota:ann".to_owned(), "{\"plan\":\"gold\"}"),
+    ];
+    for (key, value) in &foreign {
+        redis.put(key, value.as_bytes(), 3_600);
+    }
+    let youtube = house.lently.youtube();
+    let served = youtube.get_video_metadata_cached(&video.parse().expect("an id")).await.expect("a video");
+    assert_eq!(served.value().expect("of its kind").id.to_string(), video);
+    let made = house.analyze_as(&ann, &request(video), false).await.expect("an analysis");
+    assert_eq!(made.source, AnswerSource::Fetched);
+    assert_eq!(house.lently.usage(&ann).await.expect("usage").used, 1);
+    assert_eq!(house.counts().units, 2, "each was fetched once");
+    for (key, value) in &foreign {
+        assert_ne!(redis.bytes_of(key), value.as_bytes(), "{key}");
+    }
+    // One that comes again later: memory is no longer trusted.
+    redis.put(&format!("test:analysis:{id}"), b"[1]", 3_600);
+    house.clock.advance(Duration::from_secs(3));
+    let again = house.analyze_as(&ann, &request(video), false).await.expect("an analysis");
+    assert_eq!((again.source, again.body), (AnswerSource::Store, made.body));
+}

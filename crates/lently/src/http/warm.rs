@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State};
 use bytes::Bytes;
 use lently_cache::WarmEntry;
-use lently_service::{CommentsRequest, UserPlan};
+use lently_service::{CommentsRequest, EntryKind, UserPlan, shape};
 use lently_upstream::{CommentOrder, VideoId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -111,6 +111,10 @@ impl EntryBody {
             })?;
         }
         let value = Bytes::from(Box::<str>::from(self.value).into_string());
+        shape::check(kind, &value).map_err(|error| {
+            let detail = format!("the value of `{}` is not of its kind: {error}", self.key);
+            Problem::invalid("value", detail).with("key", self.key.as_str())
+        })?;
         Ok(WarmEntry { key: self.key, policy, value })
     }
 }

@@ -79,10 +79,15 @@ fn case(route: &RouteInfo) -> Case {
     }
 }
 
+fn a_video() -> Value {
+    json!({ "id": "AAAAAAAAAAA", "title": "ours", "channel_id": "UC1", "channel_title": "us", "description": "" })
+}
+
 fn warm_case() -> Case {
     let path = "/api/cache/warm".to_owned();
     let bad = |body| (path.clone(), Some(body), 422, "invalid-request");
-    let entry = |key: &str, ttl: f64| json!({ "entries": [{ "key": key, "value": 1, "ttl": ttl }] });
+    let of = |key: &str, value: Value, ttl: f64| json!({ "entries": [{ "key": key, "value": value, "ttl": ttl }] });
+    let entry = |key: &str, ttl: f64| of(key, a_video(), ttl);
     Case {
         body: Some(entry("video:AAAAAAAAAAA", 1.0)),
         bad: vec![
@@ -91,6 +96,12 @@ fn warm_case() -> Case {
             bad(entry("video:1", 0.0)),
             bad(entry("video:1", -1.0)),
             bad(entry("video:1", 1e9)),
+            bad(of("video:AAAAAAAAAAA", json!({}), 1.0)),
+            bad(of("video:AAAAAAAAAAA", json!(1), 1.0)),
+            bad(of("comments:AAAAAAAAAAA:max_1:order_time", json!([]), 1.0)),
+            bad(of("transcript:AAAAAAAAAAA", json!("words"), 1.0)),
+            bad(of("quota:local", json!({ "plan": "gold" }), 1.0)),
+            bad(of(&format!("analysis:{}", "0".repeat(32)), json!({ "status": "completed" }), 1.0)),
             bad(json!({ "videos": ["*"] })),
             bad(json!({ "videos": vec![plain(); 51] })),
         ],
@@ -254,11 +265,12 @@ async fn warming_stores_entries_and_fetches_videos() {
         let request = house.request("POST", "/api/cache/warm").header("X-Admin-Key", ADMIN_KEY);
         send(request.json(&body)).await.expect(200).json()
     };
-    let entry =
-        json!({ "key": "video:AAAAAAAAAAA", "value": { "id": "AAAAAAAAAAA", "title": "ours" }, "ttl": 60 });
+    let entry = json!({ "key": "video:AAAAAAAAAAA", "value": a_video(), "ttl": 60 });
     assert_eq!(warm(json!({ "entries": [entry] })).await["stored"], 1);
     let served = house.get("/api/youtube/videos/AAAAAAAAAAA").await.expect(200);
-    assert_eq!(served.body, r#"{"cached":true,"id":"AAAAAAAAAAA","title":"ours"}"#);
+    let mut expected = a_video();
+    expected["cached"] = json!(true);
+    assert_eq!(served.json(), expected);
 
     let videos = warm(json!({ "videos": [plain(), sample("disabled")] })).await;
     assert_eq!((&videos["success"], &videos["videos"][0]["ok"]), (&json!(false), &json!(true)));
@@ -316,4 +328,17 @@ async fn a_pattern_reaches_the_analyses_in_the_store() {
     let told = pattern("analysis:*").await;
     assert_eq!((&told["deleted"], &told["expired"]), (&json!(1), &json!(1)));
     assert_eq!(house.analyze(plain()).await.header("cache-status"), "Lently; fwd=uri-miss; stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_entry_of_another_kind_is_named_and_none_is_stored() {
+    let house = House::open().await;
+    let body = json!({ "entries": [
+        { "key": "video:AAAAAAAAAAA", "value": a_video() },
+        { "key": "video:BBBBBBBBBBB", "value": {} },
+    ] });
+    let request = house.request("POST", "/api/cache/warm").header("X-Admin-Key", ADMIN_KEY);
+    let problem = send(request.json(&body)).await.problem(422, "invalid-request");
+    assert_eq!((&problem["field"], &problem["key"]), (&json!("value"), &json!("video:BBBBBBBBBBB")));
+    assert_eq!(house.stats().await["sets"], 0);
 }

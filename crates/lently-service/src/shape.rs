@@ -1,0 +1,98 @@
+//! Whether bytes are a value of the kind that their key says. Others may write into the same Redis, and so may older and newer
+//! Lentlys; what is not of its kind is removed and fetched anew, never served.
+
+use std::collections::BTreeMap;
+
+use lently_cache::{Answer, CacheService, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier};
+use lently_upstream::{Harvest, Transcript, Video};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
+
+use crate::ids::AnalysisId;
+use crate::keys::EntryKind;
+use crate::lently::Usage;
+
+/// Checks the JSON of a value against the type of its kind.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn check(kind: EntryKind, value: &[u8]) -> Result<(), serde_json::Error> {
+    match kind {
+        EntryKind::Analysis => is::<Analysis>(value),
+        EntryKind::Comments => is::<Harvest>(value),
+        EntryKind::Video => is::<Video>(value),
+        EntryKind::Transcript => is::<Transcript>(value),
+        EntryKind::Quota => is::<Usage>(value),
+        // Nothing reads these yet.
+        EntryKind::Verdict => is::<IgnoredAny>(value),
+    }
+}
+
+/// The outline of an [`AnalysisBody`](crate::AnalysisBody): its bytes are served as they are, so that is as far as anyone
+/// looks.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only whether it parses matters")]
+struct Analysis {
+    analysis_id: AnalysisId,
+    status: String,
+    source: Object,
+    request: Object,
+    engine: Object,
+    report: Object,
+    verdicts: Vec<IgnoredAny>,
+    cost: Object,
+}
+
+type Object = BTreeMap<String, IgnoredAny>;
+
+/// Every value is an object; serde would take a list of the right members for one too.
+fn is<T: DeserializeOwned>(value: &[u8]) -> Result<(), serde_json::Error> {
+    if !value.trim_ascii_start().starts_with(b"{") {
+        return Err(serde_json::Error::custom("it is no object"));
+    }
+    serde_json::from_slice::<T>(value).map(drop)
+}
+
+/// `get_or_set` for a kind: what a tier outside this process has is checked, and where it is not of its kind, it is removed and
+/// fetched anew. What is in memory came from there, and was checked, or was made here.
+pub(crate) async fn get_or_set<F, Fut>(
+    cache: &CacheService,
+    kind: EntryKind,
+    key: &str,
+    policy: &Policy,
+    fetch: F,
+) -> Result<Answer, FetchError>
+where
+    F: FnOnce() -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+{
+    let answer = cache.get_or_set(key, policy, fetch.clone()).await?;
+    if answer.outcome != Outcome::Hit || is_sound(cache, kind, key, &answer.entry).await {
+        return Ok(answer);
+    }
+    cache.refresh(key, policy, fetch).await
+}
+
+/// Whether an entry is of its kind; it is removed and counted where it is not.
+pub(crate) async fn is_sound(
+    cache: &CacheService,
+    kind: EntryKind,
+    key: &str,
+    entry: &lently_cache::Entry,
+) -> bool {
+    if entry.tier == Tier::Memory {
+        return true;
+    }
+    let Err(error) = check(kind, &entry.value) else { return true };
+    metrics::counter!("lently_cache_values_refused_total", "kind" => kind.name()).increment(1);
+    // Not the message: it may quote the value, which is somebody's text.
+    let (tier, line, column) = (entry.tier.name(), error.line(), error.column());
+    tracing::warn!(kind = kind.name(), tier, line, column, "a cached value is not of its kind");
+    if let Err(error) = cache.delete(key).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "a value that is not of its kind is not removed yet"
+        );
+    }
+    false
+}
