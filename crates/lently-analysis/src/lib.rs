@@ -22,5 +22,6 @@ pub use self::{
         Sentiment, SentimentSummary, Share, Theme, Verdict,
     },
     report::report,
+    summary::grouped,
     vader::{Polarity, Vader},
 };

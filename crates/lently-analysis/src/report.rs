@@ -7,8 +7,8 @@ use jiff::{Timestamp, ToSpan, Unit, civil::Date, tz::TimeZone};
 
 use crate::{
     model::{
-        Bucket, Category, CategoryCount, Comment, Coverage, LanguageCount, Question, Report, Sentiment,
-        SentimentSummary, Share, Verdict,
+        Bucket, Category, CategoryCount, Comment, Coverage, JudgedBy, LanguageCount, Question, Report,
+        Sentiment, SentimentSummary, Share, Verdict,
     },
     summary,
     themes::{self, rounded},
@@ -17,6 +17,8 @@ use crate::{
 
 /// Fewer comments than this are shown with a caution.
 const FEW: u64 = 100;
+/// So does a report in which at least this share was judged by its emoji alone.
+const BY_EMOJI_SHARE: f64 = 0.1;
 const MOST_QUESTIONS: usize = 10;
 const MOST_LIKED: usize = 5;
 /// Up to so many days one bucket is a day, up to so many a week, beyond a month.
@@ -43,7 +45,7 @@ pub fn report(comments: &[Comment], verdicts: &[Verdict], coverage: Coverage) ->
         questions: questions(&judged),
         most_liked: themes::best(&worth_quoting, MOST_LIKED),
         summary: String::new(),
-        caution: caution(judged.len() as u64, &coverage),
+        caution: caution(&judged, &coverage),
         coverage,
     };
     report.summary = summary::in_words(&report);
@@ -182,14 +184,74 @@ fn questions(judged: &[(&Comment, &Verdict)]) -> Vec<Question> {
     questions
 }
 
-fn caution(read: u64, coverage: &Coverage) -> Option<String> {
-    let few = (read < FEW).then(|| {
-        format!("Only {read} comments were read: shares of fewer than {FEW} can change with a handful more.")
-    });
-    let part = (!coverage.complete && coverage.of.is_some_and(|of| of > read))
-        .then(|| "Not all comments were read: those read first are not a random sample of all.".to_owned());
-    match (few, part) {
-        (Some(few), Some(part)) => Some(format!("{few} {part}")),
-        (few, part) => few.or(part),
+fn caution(judged: &[(&Comment, &Verdict)], coverage: &Coverage) -> Option<String> {
+    let read = judged.len() as u64;
+    let mut cautions = Vec::new();
+    if read < FEW {
+        let were = if read == 1 { "comment was" } else { "comments were" };
+        cautions.push(format!(
+            "Only {read} {were} read: shares of fewer than {FEW} can change with a handful more."
+        ));
+    }
+    if !coverage.complete && coverage.of.is_some_and(|of| of > read) {
+        cautions
+            .push("Not all comments were read: those read first are not a random sample of all.".to_owned());
+    }
+    cautions.extend(by_emoji(judged));
+    (!cautions.is_empty()).then(|| cautions.join(" "))
+}
+
+/// English alone has rules in the local engine; a comment in another language is neutral unless its emoji say otherwise.
+fn by_emoji(judged: &[(&Comment, &Verdict)]) -> Option<String> {
+    let only_emoji = |verdict: &Verdict| {
+        verdict.judged_by == JudgedBy::Local && verdict.language.as_deref().is_some_and(|code| code != "en")
+    };
+    let count = judged.iter().filter(|(_, verdict)| only_emoji(verdict)).count() as u64;
+    let Share { share, .. } = share(count, judged.len());
+    (share >= BY_EMOJI_SHARE).then(|| {
+        format!(
+            "{:.0} % are in languages in which the local engine judges emoji alone: most of these count as neutral, \
+             whatever their words say.",
+            share * 100.0
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caution_of(languages: &[(Option<&str>, JudgedBy, usize)]) -> Option<String> {
+        let verdicts: Vec<Verdict> = languages
+            .iter()
+            .flat_map(|(language, judged_by, times)| {
+                let verdict = Verdict {
+                    sentiment: Sentiment::Neutral,
+                    score: 0.0,
+                    category: Category::Other,
+                    language: language.map(str::to_owned),
+                    judged_by: *judged_by,
+                };
+                std::iter::repeat_n(verdict, *times)
+            })
+            .collect();
+        let comments = vec![Comment::default(); verdicts.len()];
+        report(&comments, &verdicts, Coverage { complete: true, ..Coverage::default() }).caution
+    }
+
+    #[test]
+    fn languages_judged_by_emoji_alone_are_a_caution_where_they_are_many() {
+        let (local, gemini) = (JudgedBy::Local, JudgedBy::Gemini);
+        let told = caution_of(&[(Some("en"), local, 60), (Some("de"), local, 30), (Some("es"), local, 10)]);
+        assert!(told.is_some_and(|told| told.starts_with("40 % are in languages in which the local engine")));
+        assert_eq!(caution_of(&[(Some("en"), local, 95), (Some("de"), local, 5)]), None);
+        assert_eq!(caution_of(&[(Some("de"), gemini, 100)]), None, "Gemini reads German");
+        assert_eq!(caution_of(&[(Some("en"), local, 60), (None, local, 60)]), None, "too short to tell");
+    }
+
+    #[test]
+    fn one_comment_is_one_comment() {
+        let told = caution_of(&[(Some("en"), JudgedBy::Local, 1)]).expect("a caution");
+        assert!(told.starts_with("Only 1 comment was read:"), "{told}");
     }
 }

@@ -18,54 +18,72 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// `1 comment`, `9,006 comments`.
-fn comments(count: u64) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
+/// `20,099`: thousands are parted by commas.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
+            out.push(',');
         }
-        grouped.push(digit);
+        out.push(digit);
     }
-    format!("{grouped} comment{}", if count == 1 { "" } else { "s" })
+    out
+}
+
+/// `1 asks`, `9,006 ask`: a number before a word that depends on it.
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { more })
 }
 
 fn coverage(report: &Report) -> String {
+    let read = report.coverage.read;
     match report.coverage.of {
-        Some(of) if of > report.coverage.read => {
-            format!("{} of {} were read.", comments(report.coverage.read), comments(of))
+        Some(of) if of > read => {
+            let were = if read == 1 { "was" } else { "were" };
+            format!("{} of {} comments {were} read.", grouped(read), grouped(of))
         }
-        _ => format!("{} were read.", comments(report.coverage.read)),
+        _ => format!("{} read.", counted(read, "comment was", "comments were")),
     }
 }
 
+/// Most is more than half, and nothing else is called most.
 fn feeling(report: &Report) -> String {
     let sentiment = &report.sentiment;
-    let (positive, negative) = (sentiment.positive.share, sentiment.negative.share);
-    let mood = if positive >= 2.0 * negative && positive > 0.2 {
-        "The mood is clearly positive"
-    } else if positive > negative * 1.2 {
-        "The mood is rather positive"
-    } else if negative >= 2.0 * positive && negative > 0.2 {
-        "The mood is clearly negative"
+    let (positive, neutral, negative) =
+        (sentiment.positive.share, sentiment.neutral.share, sentiment.negative.share);
+    let leaning = if positive > negative * 1.2 {
+        ", more positive than negative"
     } else if negative > positive * 1.2 {
-        "The mood is rather negative"
+        ", more negative than positive"
     } else {
-        "The mood is mixed"
+        ""
+    };
+    let mood = if positive > 0.5 {
+        "mostly positive".to_owned()
+    } else if negative > 0.5 {
+        "mostly negative".to_owned()
+    } else if neutral > 0.5 {
+        format!("mostly neutral{leaning}")
+    } else {
+        format!("mixed{leaning}")
     };
     format!(
-        "{mood}: {} positive, {} neutral, {} negative.",
+        "The mood is {mood}: {} positive, {} neutral, {} negative.",
         percent(positive),
-        percent(sentiment.neutral.share),
+        percent(neutral),
         percent(negative)
     )
 }
 
 fn themes(report: &Report) -> Option<String> {
-    let label =
-        |index: usize| report.themes.get(index).map(|theme| format!("“{}” ({})", theme.label, theme.size));
-    let named: Vec<String> = (0..3).filter_map(label).collect();
+    let named: Vec<String> = report
+        .themes
+        .iter()
+        .take(3)
+        .map(|theme| format!("“{}” ({})", theme.label, grouped(theme.size)))
+        .collect();
     (!named.is_empty()).then(|| format!("They speak most of {}.", named.join(", ")))
 }
 
@@ -76,13 +94,13 @@ fn categories(report: &Report) -> Option<String> {
         (count(Category::Question), count(Category::Suggestion), count(Category::Spam));
     let mut parts = Vec::new();
     if questions > 0 {
-        parts.push(format!("{questions} ask something"));
+        parts.push(format!("{} something", counted(questions, "asks", "ask")));
     }
     if wishes > 0 {
-        parts.push(format!("{wishes} wish for or suggest something"));
+        parts.push(format!("{} something", counted(wishes, "wishes for or suggests", "wish for or suggest")));
     }
     if spam > 0 {
-        parts.push(format!("{spam} look like spam"));
+        parts.push(format!("{} like spam", counted(spam, "looks", "look")));
     }
     (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
@@ -97,4 +115,71 @@ fn languages(report: &Report) -> Option<String> {
             main.language
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CategoryCount, Coverage, SentimentSummary, Share, Theme};
+
+    fn report(positive: u64, neutral: u64, negative: u64) -> Report {
+        let read = positive + neutral + negative;
+        let share = |count: u64| Share { count, share: count as f64 / read.max(1) as f64 };
+        Report {
+            coverage: Coverage { read, of: Some(read), complete: true, basis: String::new() },
+            sentiment: SentimentSummary {
+                positive: share(positive),
+                neutral: share(neutral),
+                negative: share(negative),
+                mean: 0.0,
+            },
+            sentiment_over_time: Vec::new(),
+            categories: Vec::new(),
+            languages: Vec::new(),
+            themes: Vec::new(),
+            questions: Vec::new(),
+            most_liked: Vec::new(),
+            summary: String::new(),
+            caution: None,
+        }
+    }
+
+    #[test]
+    fn the_mood_is_named_after_what_most_comments_are() {
+        for (positive, neutral, negative, expected) in [
+            (23, 72, 5, "mostly neutral, more positive than negative: 23 % positive"),
+            (5, 72, 23, "mostly neutral, more negative than positive"),
+            (10, 80, 10, "mostly neutral: 10 %"),
+            (60, 30, 10, "mostly positive:"),
+            (10, 30, 60, "mostly negative:"),
+            (44, 43, 13, "mixed, more positive than negative"),
+            (13, 43, 44, "mixed, more negative than positive"),
+            (40, 20, 40, "mixed: 40 %"),
+        ] {
+            let words = in_words(&report(positive, neutral, negative));
+            assert!(words.contains(&format!("The mood is {expected}")), "{words}");
+        }
+    }
+
+    #[test]
+    fn one_is_told_otherwise_than_many_and_thousands_are_parted() {
+        let mut one = report(1, 0, 0);
+        let count = |category, count| CategoryCount { category, count, share: 1.0 };
+        one.categories = vec![count(Category::Question, 1), count(Category::Spam, 1)];
+        one.categories.push(count(Category::Suggestion, 1));
+        let words = in_words(&one);
+        assert!(words.starts_with("1 comment was read. "), "{words}");
+        assert!(words.ends_with("1 asks something, 1 wishes for or suggests something, 1 looks like spam."));
+        one.coverage.of = Some(1_520);
+        assert!(in_words(&one).starts_with("1 of 1,520 comments was read. "));
+
+        let mut many = report(20_099, 0, 0);
+        many.categories = vec![count(Category::Question, 3_841)];
+        let theme =
+            |size| Theme { label: "sound".into(), size, share: 0.2, mean_score: 0.0, examples: Vec::new() };
+        many.themes = vec![theme(3_841)];
+        let words = in_words(&many);
+        assert!(words.starts_with("20,099 comments were read. "), "{words}");
+        assert!(words.contains("“sound” (3,841). 3,841 ask something."), "{words}");
+    }
 }
