@@ -27,7 +27,9 @@ const EXAMPLES: usize = 3;
 
 /// Themes of the comments, largest first. `judged` is in an order that does not depend on the input's.
 pub(crate) fn find(judged: &[(&Comment, &Verdict)]) -> Vec<Theme> {
-    let words: Vec<Vec<String>> = judged.iter().map(|(comment, _)| tokens::words(&comment.text)).collect();
+    let mut words: Vec<Vec<String>> =
+        judged.iter().map(|(comment, _)| tokens::words(&comment.text)).collect();
+    join_plurals(&mut words);
     let index = index(&words);
     let mut chosen: Vec<(String, Vec<u32>)> = Vec::new();
     for (label, places) in candidates(&index, judged.len()) {
@@ -40,6 +42,44 @@ pub(crate) fn find(judged: &[(&Comment, &Verdict)]) -> Vec<Theme> {
     }
     chosen.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.0.cmp(&b.0)));
     chosen.into_iter().map(|(label, places)| theme(label, &places, judged)).collect()
+}
+
+/// Writes an English plural as its singular, or the other way round where the plural is the more frequent, if both are in
+/// the comments: `ideas` and `idea` are one theme. A word whose other form nobody wrote stays as it is.
+fn join_plurals(words: &mut [Vec<String>]) {
+    // In order, so that the same words always give the same forms.
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for word in words.iter().flatten().filter(|word| tokens::is_content(word)) {
+        *times.entry(word).or_default() += 1;
+    }
+    let mut rarer: HashMap<String, String> = HashMap::new();
+    for (plural, often) in &times {
+        let known = |singular: &String| times.contains_key(singular.as_str());
+        if let Some(singular) = singulars(plural).into_iter().find(known) {
+            let (from, to) = if *often > times[singular.as_str()] {
+                (singular, (*plural).to_owned())
+            } else {
+                ((*plural).to_owned(), singular)
+            };
+            rarer.insert(from, to);
+        }
+    }
+    for word in words.iter_mut().flatten() {
+        if let Some(other) = rarer.get(word) {
+            word.clone_from(other);
+        }
+    }
+}
+
+/// What a word may be the plural of, the likeliest first; nothing for `glass` and `bus`.
+fn singulars(word: &str) -> Vec<String> {
+    let Some(without) = word.strip_suffix('s').filter(|rest| rest.len() >= 3 && !rest.ends_with('s')) else {
+        return Vec::new();
+    };
+    let mut singulars = vec![without.to_owned()];
+    singulars.extend(without.strip_suffix("ie").map(|stem| format!("{stem}y")));
+    singulars.extend(without.strip_suffix('e').map(str::to_owned));
+    singulars
 }
 
 /// For each word, and each pair of words side by side, the comments it is in.
@@ -133,4 +173,62 @@ pub(crate) fn quote(comment: &Comment, verdict: &Verdict) -> Quote {
 /// To four decimals: sums of floats differ in their last digits by order.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LocalEngine;
+
+    fn labels(texts: &[&str]) -> Vec<(String, u64)> {
+        let comments: Vec<Comment> = (0u8..)
+            .zip(texts)
+            .map(|(id, text)| Comment { id: id.to_string(), text: (*text).to_owned(), ..Comment::default() })
+            .collect();
+        let verdicts = LocalEngine::new().judge_all(texts);
+        let judged: Vec<_> = comments.iter().zip(&verdicts).collect();
+        find(&judged).into_iter().map(|theme| (theme.label, theme.size)).collect()
+    }
+
+    #[test]
+    fn one_and_many_of_a_thing_are_one_theme() {
+        let texts = [
+            "this idea was lovely",
+            "an idea of mine",
+            "your ideas rock",
+            "so few ideas there",
+            "idea of the century",
+            "more batteries though",
+            "charged batteries only",
+            "which battery was that",
+            "drinking glass",
+            "plain glass indeed",
+            "glass everywhere",
+            "rain",
+            "sun",
+            "snow",
+            "hail",
+            "fog",
+        ];
+        assert_eq!(
+            labels(&texts),
+            [("idea".to_owned(), 5), ("batteries".to_owned(), 3), ("glass".to_owned(), 3)]
+        );
+    }
+
+    #[test]
+    fn words_that_fill_are_no_themes() {
+        let texts = [
+            "now absolutely gonna go back",
+            "now she is absolutely gonna be back",
+            "back now, absolutely gonna",
+            "schade, spannend dafür",
+            "dafür sehr spannend, schade",
+            "spannend, schade dafür auch",
+            "creo que algo etc",
+            "algo así creo, etc",
+            "etc, algo creo yo",
+        ];
+        assert_eq!(labels(&texts), []);
+    }
 }
