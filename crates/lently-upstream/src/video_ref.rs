@@ -10,9 +10,16 @@ const EXPECTED: &str = "expected a YouTube address such as https://www.youtube.c
 
 /// Why a text names no video or comment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}; {EXPECTED}")]
+#[error("{problem}; {expected}")]
 pub struct RefError {
     problem: &'static str,
+    expected: &'static str,
+}
+
+impl RefError {
+    const fn of_address(problem: &'static str) -> Self {
+        Self { problem, expected: EXPECTED }
+    }
 }
 
 /// A video's id: 11 of `A-Z a-z 0-9 _ -`.
@@ -61,7 +68,10 @@ impl FromStr for VideoId {
         if text.len() == 11 && text.bytes().all(is_id_byte) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(RefError { problem: "this is no video id" })
+            Err(RefError {
+                problem: "this is no video id",
+                expected: "expected the 11 characters of one (A-Z a-z 0-9 _ -), such as dQw4w9WgXcQ",
+            })
         }
     }
 }
@@ -72,7 +82,14 @@ impl FromStr for CommentId {
     fn from_str(text: &str) -> Result<Self, RefError> {
         let fits =
             (1..=128).contains(&text.len()) && text.bytes().all(|byte| is_id_byte(byte) || byte == b'.');
-        if fits { Ok(Self(text.to_owned())) } else { Err(RefError { problem: "this is no comment id" }) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RefError {
+                problem: "this is no comment id",
+                expected: "expected 1 to 128 characters of A-Z a-z 0-9 _ - and .",
+            })
+        }
     }
 }
 
@@ -117,15 +134,19 @@ impl FromStr for VideoRef {
         if let Ok(video_id) = text.parse::<VideoId>() {
             return Ok(video_id.into());
         }
+        if text.is_empty() {
+            return Err(RefError::of_address("there is nothing in it"));
+        }
         if text.len() > 2048 {
-            return Err(RefError { problem: "this is longer than any address of a video" });
+            return Err(RefError::of_address("this is longer than any address of a video"));
         }
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let url = Url::parse(&with_scheme).map_err(|_| RefError { problem: "this is no address" })?;
+        let url = Url::parse(&with_scheme).map_err(|_| RefError::of_address("this is no address"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(RefError { problem: "this is no web address" });
+            return Err(RefError::of_address("this is no web address"));
         }
-        let video_id = video_of(&url)?;
+        // What an address must be is said of the whole address, not of the id in it.
+        let video_id = video_of(&url).map_err(|error| RefError::of_address(error.problem))?;
         let comment_id = parameter(&url, "lc").and_then(|lc| lc.parse().ok());
         Ok(Self { video_id, comment_id })
     }
@@ -140,7 +161,7 @@ fn video_of(url: &Url) -> Result<VideoId, RefError> {
     let host =
         ["www.", "m.", "music.", "gaming."].iter().find_map(|sub| host.strip_prefix(sub)).unwrap_or(&host);
     let mut path = url.path_segments().into_iter().flatten().filter(|part| !part.is_empty());
-    let wrong_id = RefError { problem: "this address names no video" };
+    let wrong_id = RefError::of_address("this address names no video");
     match host {
         "youtu.be" => path.next().ok_or(wrong_id)?.parse(),
         "youtube.com" | "youtube-nocookie.com" => match path.next().unwrap_or_default() {
@@ -155,13 +176,13 @@ fn video_of(url: &Url) -> Result<VideoId, RefError> {
                 let inner = url.join(&inner).map_err(|_| wrong_id.clone())?;
                 parameter(&inner, "v").ok_or(wrong_id)?.parse()
             }
-            "playlist" => Err(RefError { problem: "this is the address of a playlist, not of a video" }),
+            "playlist" => Err(RefError::of_address("this is the address of a playlist, not of a video")),
             first if first.starts_with('@') || matches!(first, "channel" | "c" | "user") => {
-                Err(RefError { problem: "this is the address of a channel, not of a video" })
+                Err(RefError::of_address("this is the address of a channel, not of a video"))
             }
             _ => Err(wrong_id),
         },
-        _ => Err(RefError { problem: "this is no address at YouTube" }),
+        _ => Err(RefError::of_address("this is no address at YouTube")),
     }
 }
 
@@ -217,5 +238,16 @@ mod tests {
             let told = text.parse::<VideoRef>().expect_err(text).to_string();
             assert!(told.contains("expected a YouTube address"), "{told}");
         }
+        assert!(
+            "".parse::<VideoRef>().expect_err("nothing").to_string().starts_with("there is nothing in it")
+        );
+    }
+
+    #[test]
+    fn where_an_id_must_stand_no_address_is_asked_for() {
+        let told = "bad".parse::<VideoId>().expect_err("no id").to_string();
+        assert!(told.contains("11 characters") && !told.contains("http"), "{told}");
+        let told = "a b".parse::<CommentId>().expect_err("no id").to_string();
+        assert!(told.contains("1 to 128 characters"), "{told}");
     }
 }
