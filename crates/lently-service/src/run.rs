@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lently_analysis::prompt::PromptError;
-use lently_analysis::{Coverage, Report, prompt};
+use lently_analysis::{Coverage, Report, grouped, prompt};
 use lently_cache::{Clock, Cost, Fetched};
-use lently_upstream::dump::Dump;
+use lently_upstream::dump::{Dump, DumpNote};
 use lently_upstream::{CommentOrder, Harvest, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
@@ -48,6 +48,8 @@ struct Material {
     source: BodySource,
     comments: Vec<lently_upstream::Comment>,
     coverage: Coverage,
+    /// What else to be careful about.
+    notes: Vec<DumpNote>,
     cost: Cost,
     /// Whether more may be read soon.
     premature: bool,
@@ -77,6 +79,9 @@ impl Maker {
         let (verdicts, coverage) = (judged.verdicts, material.coverage);
         let mut report =
             self.engines.blocking(move || lently_analysis::report(&comments, &verdicts, coverage)).await?;
+        for note in &material.notes {
+            caution(&mut report, note);
+        }
         let summary = self.summarize(engine, &mut report, begun + limit.mul_f64(SUMMARY_PART)).await;
         let mut cost = material.cost + judged.cost + summary.cost;
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -194,6 +199,7 @@ impl Maker {
             premature: harvest.end.is_premature(),
             comments: harvest.comments,
             coverage,
+            notes: Vec::new(),
             cost: metadata.spent() + cached.spent(),
         })
     }
@@ -265,6 +271,18 @@ struct Summary {
     degraded: Option<Degraded>,
 }
 
+/// Adds a sentence to what a report is to be read with care for.
+fn caution(report: &mut Report, note: &DumpNote) {
+    let mut sentence = format!("{note}.");
+    if let Some(first) = sentence.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    report.caution = Some(match report.caution.take() {
+        Some(caution) => format!("{caution} {sentence}"),
+        None => sentence,
+    });
+}
+
 fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> Material {
     let mut comments: Vec<lently_upstream::Comment> = dump
         .comments
@@ -279,19 +297,24 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
     }
     comments.truncate(most);
     let whole = comments.len() == held;
+    let torn = dump.notes.iter().any(|note| matches!(note, DumpNote::UnclosedQuote { .. }));
+    let (first, all) = (grouped(most as u64), grouped(held as u64));
     let basis = match (whole, request.order) {
+        (true, _) if torn => {
+            "the file was read to its end, but not every comment could be told from the next".to_owned()
+        }
         (true, _) => "every comment in the file was read".to_owned(),
         (false, CommentOrder::Time) => {
-            format!("the newest {most} of the {held} comments in the file were read")
+            format!("the newest {first} of the {all} comments in the file were read")
         }
         (false, CommentOrder::Relevance) => {
-            format!("the first {most} of the {held} comments in the file were read")
+            format!("the first {first} of the {all} comments in the file were read")
         }
     };
     let coverage = Coverage {
         read: comments.len() as u64,
         of: Some(dump.stated_total.unwrap_or(held as u64)),
-        complete: whole && dump.stated_total.is_none_or(|total| total <= comments.len() as u64),
+        complete: whole && !torn && dump.stated_total.is_none_or(|total| total <= comments.len() as u64),
         basis,
     };
     let source = BodySource::File {
@@ -301,23 +324,25 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
         title: dump.title.clone(),
         skipped_rows: dump.skipped_rows,
     };
-    Material { source, comments, coverage, cost: Cost::default(), premature: false }
+    let notes = dump.notes.clone();
+    Material { source, comments, coverage, notes, cost: Cost::default(), premature: false }
 }
 
 fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {
     let read = harvest.comments.len() as u64;
     let missing = harvest.replies_missing;
+    let (are, were) = if missing == 1 { ("reply is", "reply was") } else { ("replies are", "replies were") };
     let replies = if request.include_replies {
-        format!("{missing} replies are missing")
+        format!("{} {are} missing", grouped(missing))
     } else {
-        format!("{missing} replies were not asked for")
+        format!("{} {were} not asked for", grouped(missing))
     };
     let pages = if harvest.pages == 1 { "1 page".to_owned() } else { format!("{} pages", harvest.pages) };
     let (complete, basis) = match harvest.end {
         HarvestEnd::Complete if missing > 0 => (false, format!("YouTube's last page was reached; {replies}")),
         HarvestEnd::Complete => (true, "YouTube's last page was reached, and no reply is missing".to_owned()),
         HarvestEnd::LimitReached => {
-            (false, format!("the limit of {} comments was reached", request.max_comments))
+            (false, format!("the limit of {} was reached", comments_in_words(request.max_comments)))
         }
         HarvestEnd::Failed => {
             (false, format!("YouTube failed after {pages}, and the rest is missing; {replies}"))
@@ -328,6 +353,10 @@ fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &Analysi
         ),
     };
     Coverage { read, of: stated, complete, basis }
+}
+
+fn comments_in_words(count: u32) -> String {
+    format!("{} comment{}", grouped(count.into()), if count == 1 { "" } else { "s" })
 }
 
 fn convert(comment: lently_upstream::Comment) -> lently_analysis::Comment {

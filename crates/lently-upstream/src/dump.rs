@@ -26,6 +26,38 @@ pub struct Dump {
     pub comments: Vec<Comment>,
     /// Rows that held no comment: without text, unreadable, or with an id that was there before.
     pub skipped_rows: u64,
+    /// What a reader of the comments should know of the file.
+    pub notes: Vec<DumpNote>,
+}
+
+/// Something about a file that was read, and that may not be as its owner believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DumpNote {
+    /// The comments are of several videos.
+    SeveralVideos {
+        /// How many.
+        videos: u64,
+    },
+    /// A quote in a table is never closed, so all that follows it became one field.
+    UnclosedQuote {
+        /// The line with the quote, from 1.
+        line: u64,
+    },
+}
+
+impl fmt::Display for DumpNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SeveralVideos { videos } => write!(f, "the file holds comments of {videos} videos"),
+            Self::UnclosedQuote { line } => {
+                write!(
+                    f,
+                    "a quote opened in line {line} of the file is never closed: what follows it was read as one field"
+                )
+            }
+        }
+    }
 }
 
 /// Which tool wrote a file.
@@ -57,6 +89,19 @@ impl fmt::Display for DumpFormat {
     }
 }
 
+impl DumpFormat {
+    /// What people call it.
+    const fn tool(self) -> &'static str {
+        match self {
+            Self::YtDlp => "yt-dlp",
+            Self::CommentDownloader => "youtube-comment-downloader",
+            Self::Apify => "Apify",
+            Self::CommentThreads => "commentThreads.list",
+            Self::Csv => "CSV",
+        }
+    }
+}
+
 /// Why a file gave no comments.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -71,7 +116,7 @@ pub enum DumpError {
         problem: String,
     },
     /// A known format without a single comment.
-    #[error("the file is of {format}, and there is no comment in it{remedy}")]
+    #[error("there is no comment in this {} file{remedy}", format.tool())]
     NoComments {
         /// Which tool wrote it.
         format: DumpFormat,
@@ -127,6 +172,15 @@ fn finish(mut dump: Dump) -> Result<Dump, DumpError> {
     Ok(dump)
 }
 
+/// A piece of a file as it may stand in a message: short, and without anything that could steer a terminal.
+fn quotable(text: &str) -> String {
+    let steers = |c: &char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().filter(|c| !steers(c)).take(40).collect()
+}
+
 /// An id for a comment whose file gives none: from its place and text, so that a second reading gives the same.
 fn made_up_id(place: usize, author: &str, text: &str) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -151,13 +205,18 @@ struct Videos {
 
 impl Videos {
     fn note(&mut self, id: Option<&str>, title: Option<&str>) {
-        // Two are as many as need be known.
-        if self.ids.len() < 2 {
-            self.ids.extend(id.filter(|id| !id.is_empty()).map(str::to_owned));
+        if let Some(id) = id.filter(|id| !id.is_empty() && !self.ids.contains(*id)) {
+            self.ids.insert(id.to_owned());
         }
+        // Two are as many as need be known.
         if self.titles.len() < 2 {
             self.titles.extend(title.filter(|title| !title.is_empty()).map(str::to_owned));
         }
+    }
+
+    /// What is to be said of more videos than one.
+    fn several(&self) -> Option<DumpNote> {
+        (self.ids.len() > 1).then_some(DumpNote::SeveralVideos { videos: self.ids.len() as u64 })
     }
 
     fn only_id(&self) -> Option<VideoId> {

@@ -2,7 +2,7 @@
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::{Dump, DumpError, DumpFormat, Videos, fields, made_up_id, real_parent};
+use super::{Dump, DumpError, DumpFormat, DumpNote, Videos, fields, made_up_id, quotable, real_parent};
 use crate::{html, model::Comment};
 
 /// Which column holds what.
@@ -74,15 +74,16 @@ fn normal(name: &str) -> String {
 }
 
 pub(super) fn parse(text: &str) -> Result<Dump, DumpError> {
-    let mut reader =
-        ReaderBuilder::new().delimiter(delimiter(text)).flexible(true).from_reader(text.as_bytes());
+    let delimiter = delimiter(text);
+    let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
     let header = reader.headers().cloned().unwrap_or_default();
-    let columns = Columns::find(&header).ok_or_else(|| {
-        let seen: Vec<_> =
-            header.iter().take(8).map(|name| name.chars().take(40).collect::<String>()).collect();
-        DumpError::Unknown {
-            problem: format!("as a table it has no column of text, only {}", seen.join(", ")),
-        }
+    let columns = Columns::find(&header).ok_or_else(|| DumpError::Unknown {
+        problem: if header.iter().any(|name| name.contains('\0')) {
+            "it is neither JSON nor text in UTF-8".to_owned()
+        } else {
+            let seen: Vec<_> = header.iter().take(8).map(quotable).collect();
+            format!("as a table it has no column of text, only {}", seen.join(", "))
+        },
     })?;
     // What they hold is one person's own comments under other people's videos, and their text is JSON.
     if header.iter().any(|name| name == "Comment Create Timestamp") {
@@ -107,7 +108,31 @@ pub(super) fn parse(text: &str) -> Result<Dump, DumpError> {
         }
     }
     let (video_id, title) = (videos.only_id(), videos.only_title());
-    Ok(Dump { format, title, video_id, stated_total: None, comments, skipped_rows })
+    let unclosed = unclosed_quote(text, delimiter).map(|line| DumpNote::UnclosedQuote { line });
+    let notes = videos.several().into_iter().chain(unclosed).collect();
+    Ok(Dump { format, title, video_id, stated_total: None, comments, skipped_rows, notes })
+}
+
+/// The line, from 1, whose quote is still open at the end. The reader takes it for closed there.
+fn unclosed_quote(text: &str, delimiter: u8) -> Option<u64> {
+    let (mut line, mut opened) = (1, None);
+    let mut at_field_start = true;
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        line += u64::from(byte == b'\n');
+        if opened.is_some() {
+            // Two quotes are one that is meant; a single one closes.
+            if byte == b'"' && bytes.next_if_eq(&b'"').is_none() {
+                opened = None;
+            }
+        } else if byte == b'"' && at_field_start {
+            opened = Some(line);
+            at_field_start = false;
+        } else {
+            at_field_start = byte == delimiter || matches!(byte, b'\n' | b'\r');
+        }
+    }
+    opened
 }
 
 /// The one of comma, semicolon and tab that the header has most of.

@@ -6,6 +6,7 @@ use super::{Dump, DumpError, DumpFormat, Videos, fields, made_up_id, real_parent
 use crate::{
     html,
     model::Comment,
+    video_ref::VideoRef,
     youtube::{recorded_comment, recorded_thread},
 };
 
@@ -81,6 +82,7 @@ fn responses(pages: &[Value]) -> Dump {
         }
     }
     dump.video_id = videos.only_id();
+    dump.notes.extend(videos.several());
     dump
 }
 
@@ -116,7 +118,7 @@ fn rows(values: &[Value]) -> Result<Dump, DumpError> {
     let mut dump = empty(format);
     let mut videos = Videos::default();
     for (place, value) in values.iter().enumerate() {
-        videos.note(value["videoId"].as_str(), value["title"].as_str());
+        videos.note(video_of(value).as_deref(), value["title"].as_str());
         match row(place, value) {
             Some(comment) => dump.comments.push(comment),
             None => dump.skipped_rows += 1,
@@ -124,10 +126,20 @@ fn rows(values: &[Value]) -> Result<Dump, DumpError> {
     }
     dump.video_id = videos.only_id();
     dump.title = videos.only_title();
+    dump.notes.extend(videos.several());
     if videos.ids.len() == 1 {
         dump.stated_total = values.iter().filter_map(|value| value["commentsCount"].as_u64()).max();
     }
     Ok(dump)
+}
+
+/// The video of a comment: by id, else by the address of its page.
+fn video_of(value: &Value) -> Option<String> {
+    let id = value["videoId"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+    id.or_else(|| {
+        let page = value["pageUrl"].as_str()?;
+        Some(page.parse::<VideoRef>().map_or_else(|_| page.to_owned(), |video| video.video_id.to_string()))
+    })
 }
 
 fn row(place: usize, value: &Value) -> Option<Comment> {
@@ -172,5 +184,13 @@ fn row(place: usize, value: &Value) -> Option<Comment> {
 }
 
 fn empty(format: DumpFormat) -> Dump {
-    Dump { format, title: None, video_id: None, stated_total: None, comments: Vec::new(), skipped_rows: 0 }
+    Dump {
+        format,
+        title: None,
+        video_id: None,
+        stated_total: None,
+        comments: Vec::new(),
+        skipped_rows: 0,
+        notes: Vec::new(),
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use lently_upstream::VideoRef;
-use lently_upstream::dump::{DumpError, DumpFormat, parse_dump};
+use lently_upstream::dump::{DumpError, DumpFormat, DumpNote, parse_dump};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -58,6 +58,8 @@ fn a_file_without_comments_says_what_was_expected() {
         (r#"[{"some":"thing"}]"#, "yt-dlp"),
         (r#"{"comments":[{"cid":"a","te"#, "not JSON"),
         (takeout, "Takeout"),
+        ("id,text\n", "there is no comment in this CSV file"),
+        ("PK\u{3}\u{4}\0\0\n", "it is neither JSON nor text in UTF-8"),
     ] {
         let error = parse_dump("x", content.as_bytes()).expect_err("no comments").to_string();
         assert!(error.contains(expected), "{error}");
@@ -74,6 +76,51 @@ fn rows_without_a_comment_are_counted() {
         parse_dump("x.csv", csv.as_bytes()).expect("comments"),
         "made up ids are the same again"
     );
+}
+
+#[test]
+fn a_message_about_a_file_cannot_steer_a_terminal() {
+    let content = "\u{1b}]0;owned\u{7}a,\u{202e}b,\u{9b}31mc\n1,2,3\n";
+    let error = parse_dump("x.csv", content.as_bytes()).expect_err("no text").to_string();
+    assert!(error.contains("only ]0;owneda, b, 31mc;"), "{error}");
+}
+
+#[test]
+fn several_videos_in_one_file_are_counted() {
+    let pages = ["dQw4w9WgXcQ", "dQw4w9WgXcQ&lc=x", "AAAAAAAAAAA"].iter().zip(["a", "b", "c"]);
+    let apify: Vec<Value> = pages
+        .map(|(page, id)| json!({ "cid": id, "comment": id, "pageUrl": format!("https://www.youtube.com/watch?v={page}") }))
+        .collect();
+    let thread = |video: &str, id: &str| json!({ "snippet": { "videoId": video, "topLevelComment": { "id": id, "snippet": { "textOriginal": id } } } });
+    let recorded = json!({ "kind": "youtube#commentThreadListResponse",
+        "items": [thread("dQw4w9WgXcQ", "a"), thread("AAAAAAAAAAA", "b")] });
+    let csv = "text,video_id\na,dQw4w9WgXcQ\nb,AAAAAAAAAAA\nc,AAAAAAAAAAA\n";
+    for content in [json!(apify).to_string(), recorded.to_string(), csv.to_owned()] {
+        let dump = parse_dump("x", content.as_bytes()).expect("comments");
+        assert_eq!(
+            (dump.video_id, dump.notes),
+            (None, vec![DumpNote::SeveralVideos { videos: 2 }]),
+            "{content}"
+        );
+    }
+    let one = json!([apify[0], apify[1]]).to_string();
+    let dump = parse_dump("x", one.as_bytes()).expect("comments");
+    assert_eq!((dump.video_id.as_ref().map(|id| id.as_str()), dump.notes.len()), (Some("dQw4w9WgXcQ"), 0));
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_told() {
+    let notes = |csv: &str| parse_dump("x.csv", csv.as_bytes()).expect("comments").notes;
+    let open = "id,text\na,first\nb,\"second\nc,third\nd,fourth\n";
+    assert_eq!(notes(open), [DumpNote::UnclosedQuote { line: 3 }]);
+    assert!(notes(open)[0].to_string().contains("line 3"));
+    for closed in [
+        "id,text\na,\"first\nline\"\nb,\"she said \"\"hi\"\"\"\n",
+        "id,text\na,5\" is small\nb,\"x\"\"\"\n",
+        "id,text\r\na,\"one\"\r\nb,\"\"\r\nc,\"two\"",
+    ] {
+        assert_eq!(notes(closed), [], "{closed}");
+    }
 }
 
 /// JSON whose keys are those that readers look for.

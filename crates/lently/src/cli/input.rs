@@ -50,6 +50,7 @@ impl Input {
                 stated_total: None,
                 comments: Vec::new(),
                 skipped_rows: 0,
+                notes: Vec::new(),
             }),
         }
     }
