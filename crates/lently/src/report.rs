@@ -1,23 +1,22 @@
 //! An analysis for a terminal: bars, themes with examples, questions, a summary, what it cost. Text of strangers is
 //! stripped of everything that could steer a terminal.
 
+mod over_time;
 mod text;
 
 use std::fmt::Write as _;
 
-use lently_analysis::{Bucket, Quote, Report, Share};
+use lently_analysis::{Quote, Report, Share, grouped};
 use lently_cache::Cost;
 use lently_service::{AnalysisBody, BodySource};
 
 pub use self::text::{Paint, clean};
-use self::text::{bar, grouped, mood, percent, short};
+use self::text::{bar, counted, mood, percent, short};
 
 /// The width of a bar.
 const BAR: usize = 24;
 /// The longest quotation, in characters.
 const QUOTED: usize = 100;
-/// As many buckets of time are shown; more are joined.
-const BUCKETS: usize = 14;
 
 /// How the answer came.
 #[derive(Clone, Debug)]
@@ -66,9 +65,11 @@ fn head(out: &mut String, body: &AnalysisBody, paint: Paint) {
     let _ = writeln!(out, "{}", paint.bold(&clean(body.source.title())));
     let line = match &body.source {
         BodySource::Video { video_id, channel_title, view_count, .. } => {
-            let views = view_count.map(|views| format!(", {} views", grouped(views))).unwrap_or_default();
+            let views = view_count.map(|views| format!(", {}", counted(views, "view"))).unwrap_or_default();
             format!("{} ({video_id}{views})", clean(channel_title))
         }
+        // Without a title the file's name is in the line above.
+        BodySource::File { title: None, format, .. } => format!("a file of comments ({format})"),
         BodySource::File { file_name, format, .. } => format!("{} ({format})", clean(file_name)),
     };
     let _ = writeln!(out, "{}", paint.dim(&line));
@@ -95,33 +96,19 @@ fn sentiment(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn over_time(out: &mut String, report: &Report, paint: Paint) {
-    let Some(first) = report.sentiment_over_time.first().filter(|_| report.sentiment_over_time.len() > 1)
-    else {
-        return;
-    };
-    section(out, &format!("Over time (by {})", first.unit), paint);
-    let per_line = report.sentiment_over_time.len().div_ceil(BUCKETS);
-    let lines: Vec<(String, u64, f64)> = report.sentiment_over_time.chunks(per_line).map(joined).collect();
-    let most = lines.iter().map(|(_, count, _)| *count).max().unwrap_or(1).max(1);
-    for (start, count, mean) in lines {
+    let Some(over_time::Rows { width, rows }) = over_time::rows(&report.sentiment_over_time) else { return };
+    section(out, &format!("Over time (by {width})"), paint);
+    let most = rows.iter().map(|row| row.count).max().unwrap_or(1).max(1);
+    for over_time::Row { start, count, mean } in rows {
         let length = bar(count as f64 / most as f64, BAR);
-        let colored = if mean > 0.05 {
-            paint.green(&length)
-        } else if mean < -0.05 {
-            paint.red(&length)
-        } else {
-            paint.dim(&length)
+        let (colored, felt) = match mean {
+            None => (paint.dim(&length), String::new()),
+            Some(mean) if mean > 0.05 => (paint.green(&length), mood(mean)),
+            Some(mean) if mean < -0.05 => (paint.red(&length), mood(mean)),
+            Some(mean) => (paint.dim(&length), mood(mean)),
         };
-        line_of(out, &format!("{start:<11} {colored} {:>5}  {:>7}", mood(mean), grouped(count)));
+        line_of(out, &format!("{start:<11} {colored} {felt:>5}  {:>7}", grouped(count)));
     }
-}
-
-/// Several buckets as one: its start, how many comments, their mean score.
-fn joined(buckets: &[Bucket]) -> (String, u64, f64) {
-    let count = |bucket: &Bucket| bucket.positive + bucket.neutral + bucket.negative;
-    let total: u64 = buckets.iter().map(count).sum();
-    let sum: f64 = buckets.iter().map(|bucket| bucket.mean * count(bucket) as f64).sum();
-    (buckets[0].start.clone(), total, sum / total.max(1) as f64)
 }
 
 fn categories(out: &mut String, report: &Report, paint: Paint) {
@@ -139,7 +126,9 @@ fn languages(out: &mut String, report: &Report, paint: Paint) {
         .languages
         .iter()
         .take(8)
-        .map(|entry| format!("{} {}", named(&entry.language), percent(entry.share)))
+        .map(|entry| (named(&entry.language), percent(entry.share)))
+        .filter(|(_, share)| share != "0 %")
+        .map(|(language, share)| format!("{language} {share}"))
         .collect();
     line_of(out, &shown.join(", "));
 }
@@ -165,11 +154,9 @@ fn themes(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn quoted(quote: &Quote, paint: Paint) -> String {
-    format!(
-        "   “{}” {}",
-        short(&quote.text, QUOTED),
-        paint.dim(&format!("{}, {} likes", clean(&quote.author), grouped(quote.like_count)))
-    )
+    let (author, likes) = (clean(&quote.author), counted(quote.like_count, "like"));
+    let told = if author.is_empty() { likes } else { format!("{author}, {likes}") };
+    format!("   “{}” {}", short(&quote.text, QUOTED), paint.dim(&told))
 }
 
 fn quotes(out: &mut String, title: &str, quotes: &[Quote], paint: Paint) {
@@ -188,20 +175,25 @@ fn questions(out: &mut String, report: &Report, paint: Paint) {
     }
     section(out, "Questions worth answering", paint);
     for question in report.questions.iter().take(7) {
-        let asked =
-            if question.asked > 1 { format!(", asked {} times", question.asked) } else { String::new() };
-        let told = format!("{} likes{asked}", grouped(question.like_count));
+        let asked = match question.asked {
+            0 | 1 => String::new(),
+            times => format!(", asked {} times", grouped(times)),
+        };
+        let told = format!("{}{asked}", counted(question.like_count, "like"));
         line_of(out, &format!("“{}” {}", short(&question.text, QUOTED), paint.dim(&told)));
     }
 }
 
 fn foot(out: &mut String, body: &AnalysisBody, served: &Served, paint: Paint) {
     let coverage = &body.report.coverage;
-    let of = coverage.of.map(|of| format!(" of {}", grouped(of))).unwrap_or_default();
+    let read = match coverage.of {
+        Some(of) => format!("{} of {}", grouped(coverage.read), counted(of, "comment")),
+        None => counted(coverage.read, "comment"),
+    };
     let basis =
         if coverage.basis.is_empty() { String::new() } else { format!(" ({})", clean(&coverage.basis)) };
     section(out, "Coverage", paint);
-    line_of(out, &format!("{}{of} comments read{basis}", grouped(coverage.read)));
+    line_of(out, &format!("{read} read{basis}"));
     let engine = &body.engine;
     let model = engine.model.as_deref().map(|model| format!(" {model}")).unwrap_or_default();
     let by = match (engine.judged.gemini, engine.judged.local) {
@@ -230,16 +222,19 @@ fn cost_line(cost: &Cost, served: &Served, paint: Paint) -> String {
         "redis" => "Redis".to_owned(),
         other => format!("the cache ({other})"),
     };
-    paint.green(&format!("nothing: from {source}, {} s old, in {took}; saved {what}", served.age_seconds))
+    paint.green(&format!(
+        "nothing: from {source}, {} s old, in {took}; saved {what}",
+        grouped(served.age_seconds)
+    ))
 }
 
 /// `12 quota units, 3,400 tokens ($0.0021), 4.2 s of work`.
 #[must_use]
 pub fn cost_in_words(cost: &Cost) -> String {
-    let mut words = format!("{} quota units", grouped(cost.quota_units));
+    let mut words = counted(cost.quota_units, "quota unit");
     let tokens = cost.tokens_in + cost.tokens_out;
     if tokens > 0 {
-        let _ = write!(words, ", {} tokens (${:.4})", grouped(tokens), cost.micro_dollars as f64 / 1e6);
+        let _ = write!(words, ", {} (${:.4})", counted(tokens, "token"), cost.micro_dollars as f64 / 1e6);
     }
     let _ = write!(words, ", {:.1} s of work", cost.milliseconds as f64 / 1e3);
     words

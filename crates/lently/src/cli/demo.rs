@@ -146,12 +146,13 @@ async fn show(client: &ServerClient, emulator: &Emulator, terminal: Terminal) ->
         let body = json!({ "video_url_or_id": SAMPLES[place].video_id });
         let (reply, spent) = ask(client, emulator, &Asked::Start(&body)).await?;
         print(&format!(
-            "{} ({}): {} {}; {} units\n",
+            "{} ({}): {} {}; {} unit{}\n",
             SAMPLES[place].video_id,
             SAMPLES[place].what,
             reply.status,
             reply.problem(),
-            spent.units
+            spent.units,
+            if spent.units == 1 { "" } else { "s" },
         ))?;
     }
     let stats = client.get("/api/cache/stats").await?.expect_ok()?;

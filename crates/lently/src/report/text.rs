@@ -1,5 +1,6 @@
 //! The small things of a terminal: color where it is wanted, bars, numbers, and text that is safe to print.
 
+use lently_analysis::grouped;
 use owo_colors::OwoColorize;
 
 /// Colors, or not.
@@ -66,17 +67,9 @@ pub(super) fn mood(score: f64) -> String {
     format!("{score:+.2}")
 }
 
-/// `20,099`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+/// `1 like`, `20,099 likes`.
+pub(super) fn counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// Lines of at most `width` characters, broken between words.
@@ -111,8 +104,8 @@ mod tests {
         assert_eq!(bar(0.5, 4), "██··");
         assert_eq!(bar(7.0, 2), "██");
         assert_eq!(
-            (grouped(0), grouped(20_099), grouped(1_234_567)),
-            ("0".into(), "20,099".into(), "1,234,567".into())
+            (counted(0, "like"), counted(1, "like"), counted(1_234_567, "like")),
+            ("0 likes".into(), "1 like".into(), "1,234,567 likes".into())
         );
         assert_eq!(wrapped("aa bb cc", 5), ["aa bb", "cc"]);
     }
