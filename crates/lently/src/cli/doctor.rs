@@ -1,5 +1,6 @@
 //! `lently doctor`: what is set up, what of it works, and what to do about the rest. Changes nothing, prints no secret.
 
+use lently_analysis::grouped;
 use lently_cache::{LinkState, RedisClient, RemoteConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -9,10 +10,13 @@ use super::{CliError, Terminal, chain, client::ServerClient, print};
 use crate::{
     app::{App, init_logging},
     config::{Config, Env},
+    report::clean,
 };
 
 /// Below this the cache earns less than it should.
 const POOR_HIT_RATE: f64 = 50.0;
+/// A try would cost a unit of quota, and say nothing of the next minute.
+const NOT_TRIED: &str = "set, and not tried";
 /// Fewer requests tell nothing.
 const ENOUGH_REQUESTS: u64 = 100;
 
@@ -84,7 +88,7 @@ fn line(check: &Check, terminal: Terminal) -> String {
         Status::Failure => paint.red("FAIL"),
     };
     let remedy = check.remedy.as_ref().map(|remedy| format!("      → {remedy}\n")).unwrap_or_default();
-    format!("{mark}  {:<14} {}\n{remedy}", check.name, check.detail)
+    format!("{mark}  {:<14} {}\n{remedy}", check.name, clean(&check.detail))
 }
 
 async fn look(checks: &mut Checks, mut config: Config, server: Option<&str>) -> Result<(), CliError> {
@@ -133,11 +137,13 @@ fn keys(checks: &mut Checks, config: &Config) {
             "set, and not of the usual form (39 characters that begin with AIza)",
             Some("check that it is whole"),
         ),
-        Some(_) => checks.add("YouTube key", Status::Ok, "set", None),
+        Some(_) => checks.add("YouTube key", Status::Ok, NOT_TRIED, None),
     }
     match &config.gemini {
         None => checks.add("Gemini key", Status::Info, "not set: the local engine judges", None),
-        Some(gemini) => checks.add("Gemini key", Status::Ok, format!("set; model {}", gemini.model), None),
+        Some(gemini) => {
+            checks.add("Gemini key", Status::Ok, format!("{NOT_TRIED}; model {}", gemini.model), None)
+        }
     }
     match &config.admin_key {
         None => checks.add("admin key", Status::Info, "not set: the admin routes answer 403", None),
@@ -268,7 +274,7 @@ async fn hit_rate(checks: &mut Checks, server: &str) -> Result<(), CliError> {
         );
         return Ok(());
     };
-    let detail = format!("{rate:.1} % of {total} requests at {server}");
+    let detail = format!("{rate:.1} % of {} requests at {server}", grouped(total));
     if total < ENOUGH_REQUESTS {
         checks.add("hit rate", Status::Info, format!("{detail}: too few to tell"), None);
     } else if rate >= POOR_HIT_RATE {

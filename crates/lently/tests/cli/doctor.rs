@@ -23,6 +23,20 @@ fn with_nothing_set_all_is_usable_and_the_missing_key_is_told() {
     assert!(check(&report, "YouTube key")["remedy"].as_str().expect("a remedy").contains("YOUTUBE_API_KEY"));
 }
 
+#[test]
+fn a_key_that_was_not_tried_is_not_called_good() {
+    let machine = Machine::new()
+        .with("YOUTUBE_API_KEY", format!("AIza{}", "a".repeat(35)))
+        .with("GEMINI_API_KEY", "some-key");
+    let report = machine.run(&["doctor", "--json"]).ok().json();
+    for name in ["YouTube key", "Gemini key"] {
+        assert!(
+            check(&report, name)["detail"].as_str().is_some_and(|told| told.contains("not tried")),
+            "{report}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn redis_is_looked_at_and_its_absence_fails() {
     let mut redis = RedisServer::start_with(RedisOptions {
