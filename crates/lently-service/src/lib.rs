@@ -40,7 +40,7 @@ pub use lently::{AnalysisState, Lently, ServiceConfig, Spending, Started, Usage,
 pub use pattern::{PatternInvalidation, PatternMeasure};
 pub use plan::{PlanLimits, UserPlan};
 pub use progress::{Progress, Stage};
-pub use request::{AnalysisRequest, AnalysisSource, EngineChoice};
+pub use request::{AnalysisRequest, AnalysisSource, EngineChoice, MAX_COMMENTS};
 pub use store::{AnalysisListItem, Store};
 pub use ttl::CacheTtl;
 pub use youtube::{CachedYouTubeService, CommentsRequest};

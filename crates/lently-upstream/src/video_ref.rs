@@ -135,7 +135,7 @@ impl FromStr for VideoRef {
             return Ok(video_id.into());
         }
         if text.is_empty() {
-            return Err(RefError::of_address("there is nothing in it"));
+            return Err(RefError::of_address("nothing is given"));
         }
         if text.len() > 2048 {
             return Err(RefError::of_address("this is longer than any address of a video"));
@@ -238,9 +238,7 @@ mod tests {
             let told = text.parse::<VideoRef>().expect_err(text).to_string();
             assert!(told.contains("expected a YouTube address"), "{told}");
         }
-        assert!(
-            "".parse::<VideoRef>().expect_err("nothing").to_string().starts_with("there is nothing in it")
-        );
+        assert!("".parse::<VideoRef>().expect_err("nothing").to_string().starts_with("nothing is given"));
     }
 
     #[test]

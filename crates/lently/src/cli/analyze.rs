@@ -1,19 +1,27 @@
 //! `lently analyze`: one report after the other; a second run, also in a new process, is a hit.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use lently_analysis::grouped;
 use lently_service::{
-    AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, EngineChoice, Progress, ServiceError,
-    Stage,
+    AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, EngineChoice, MAX_COMMENTS, Progress,
+    ServiceError, Stage,
 };
 use lently_upstream::{CommentOrder, UpstreamError};
 use tokio::sync::watch;
 
-use super::{CliError, Terminal, chain, configured, input::Input, print, print_bytes, tell};
+use super::{
+    CliError, Terminal, chain, configured,
+    input::{Input, looks_like_a_file},
+    print, print_bytes, tell,
+};
 use crate::{
     app::App,
-    report::{self, Served},
+    report::{self, Served, clean},
 };
 
 const EXAMPLES: &str = "\
@@ -30,8 +38,8 @@ pub(super) struct Args {
     /// recorded commentThreads.list answers.
     #[arg(required = true, value_name = "URL|ID|FILE")]
     inputs: Vec<String>,
-    /// How many comments to read at most [default: 100 of a video, all of a file].
-    #[arg(long, value_name = "N")]
+    /// How many comments to read at most, of a video up to 100,000 [default: 100 of a video, all of a file].
+    #[arg(long, value_name = "N", value_parser = parse_max_comments)]
     max_comments: Option<u32>,
     /// Which comments come first: relevance or time.
     #[arg(long, default_value_t = CommentOrder::Relevance)]
@@ -50,7 +58,28 @@ pub(super) struct Args {
     no_cache: bool,
 }
 
+fn parse_max_comments(text: &str) -> Result<u32, String> {
+    let expected =
+        || format!("expected a whole number from 1, of a video up to {}", grouped(MAX_COMMENTS.into()));
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(expected)
+}
+
+impl Args {
+    /// What depends on more than one argument.
+    fn check(&self) -> Result<(), CliError> {
+        let of_video = |input: &&String| !Path::new(input).exists() && !looks_like_a_file(input);
+        match (self.max_comments, self.inputs.iter().find(of_video)) {
+            (Some(asked), Some(_)) if asked > MAX_COMMENTS => Err(CliError::Usage(format!(
+                "--max-comments {asked} is more than the {} that are read of a video",
+                grouped(MAX_COMMENTS.into())
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> {
+    args.check()?;
     let app = App::open_for_command(configured(true)?).await.map_err(|error| CliError::of(&error))?;
     let mut failed = false;
     let mut result = Ok(());
@@ -68,13 +97,22 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
             }
             Err(told) => {
                 failed = true;
-                tell(&format!("lently: {told}"));
+                tell(&clean(&format!("lently: {}{told}", named(text, args.inputs.len()))));
             }
         }
     }
     app.close().await;
     result?;
     if failed { Err(CliError::Told) } else { Ok(()) }
+}
+
+/// What an error is of, where that is not plain: a file always, a video among several inputs.
+fn named(input: &str, inputs: usize) -> String {
+    match input {
+        "" if inputs > 1 => "'': ".to_owned(),
+        _ if inputs > 1 || Path::new(input).exists() || looks_like_a_file(input) => format!("{input}: "),
+        _ => String::new(),
+    }
 }
 
 async fn analyze(app: &App, args: &Args, text: &str, terminal: Terminal) -> Result<AnalysisAnswer, String> {
@@ -125,8 +163,8 @@ fn follow(app: &App, mut watched: watch::Receiver<Progress>) -> ProgressBar {
                 Stage::Summarizing => "summarizing",
                 Stage::Done => "done",
             };
-            let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            let count = if done > 0 { format!(": {done}{of}") } else { String::new() };
+            let of = total.map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
+            let count = if done > 0 { format!(": {}{of}", grouped(done)) } else { String::new() };
             line.set_message(format!("{doing}{count}"));
         }
     });
@@ -140,6 +178,7 @@ fn explain(error: &ServiceError) -> String {
             "; a key is free (https://developers.google.com/youtube/registering_an_application), \
              and files of comments need none"
         }
+        ServiceError::EngineUnavailable { engine: "gemini" } => ": GEMINI_API_KEY",
         ServiceError::Upstream(UpstreamError::Transient { .. } | UpstreamError::TimedOut) => {
             "; check the connection and try again"
         }

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use lently_analysis::grouped;
 use lently_service::AnalysisSource;
 use lently_upstream::{
     VideoRef,
@@ -23,19 +24,28 @@ pub(super) struct File {
     bytes: Vec<u8>,
 }
 
+/// Whether a text is meant as a file: by an ending that such files have, in no address.
+pub(super) fn looks_like_a_file(text: &str) -> bool {
+    let ending = Path::new(text).extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let of_files = ["json", "jsonl", "ndjson", "csv", "tsv", "txt"];
+    !text.contains("://") && ending.is_some_and(|ending| of_files.contains(&ending.as_str()))
+}
+
 impl Input {
-    /// A path that exists is a file; all else must name a video.
+    /// A path that exists is a file; all else must name a video. Errors do not name the text: who asked knows it.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let path = Path::new(text);
         if path.is_dir() {
-            return Err(format!("{text} is a folder; name the files in it"));
+            return Err("this is a folder; name the files in it".to_owned());
         }
         if path.exists() {
             return File::read(path).map(Self::File);
         }
         match text.parse() {
             Ok(video) => Ok(Self::Video(video)),
-            Err(error) => Err(format!("there is no file {text}, and as a video: {error}")),
+            Err(_) if looks_like_a_file(text) => Err("there is no such file".to_owned()),
+            Err(error) if text.trim().is_empty() => Err(error.to_string()),
+            Err(error) => Err(format!("there is no such file, and as a video: {error}")),
         }
     }
 
@@ -59,21 +69,20 @@ impl Input {
     pub(super) fn source(&self) -> Result<AnalysisSource, String> {
         match self {
             Self::Video(video) => Ok(AnalysisSource::Video(video.clone())),
-            Self::File(file) => {
-                let dump =
-                    parse_dump(&file.name, &file.bytes).map_err(|error| format!("{}: {error}", file.name))?;
-                Ok(file.source(dump))
-            }
+            Self::File(file) => parse_dump(&file.name, &file.bytes)
+                .map(|dump| file.source(dump))
+                .map_err(|error| error.to_string()),
         }
     }
 }
 
 impl File {
     fn read(path: &Path) -> Result<Self, String> {
-        let told = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+        let told = |error: std::io::Error| format!("cannot be read: {error}");
         let size = fs::metadata(path).map_err(told)?.len();
         if size > MAX_FILE_BYTES {
-            return Err(format!("{} has {size} bytes; at most {MAX_FILE_BYTES} are read", path.display()));
+            let (size, most) = (grouped(size), grouped(MAX_FILE_BYTES));
+            return Err(format!("this file has {size} bytes; at most {most} are read"));
         }
         let bytes = fs::read(path).map_err(told)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -58,7 +58,7 @@ fn the_report_is_plain_text_off_a_terminal_and_strangers_cannot_steer_it() {
     for section in ["Sentiment", "Categories", "Most liked", "Summary", "Coverage", "Cost"] {
         assert!(ran.out.contains(section), "{section}: {}", ran.out);
     }
-    assert!(ran.out.contains("1 of 1 comments read"), "{}", ran.out);
+    assert!(ran.out.contains("1 of 1 comment read"), "{}", ran.out);
     assert_eq!(ran.err, "", "nothing is said where nothing is to say");
     let colored = machine.run(&["--color", "always", "analyze", &file]).ok();
     assert!(colored.out.contains("\u{1b}["));
@@ -69,20 +69,80 @@ fn what_cannot_be_analyzed_is_told_with_what_was_expected() {
     let machine = Machine::new();
     let nothing = machine.run(&["analyze", "no-such-file.csv"]);
     assert_eq!((nothing.code, nothing.out.as_str()), (Some(1), ""));
-    assert!(
-        nothing.err.contains("there is no file no-such-file.csv")
-            && nothing.err.contains("expected a YouTube address")
-    );
+    assert!(nothing.err == "lently: no-such-file.csv: there is no such file\n", "{}", nothing.err);
+    let neither = machine.run(&["analyze", "neither"]).err;
+    assert!(neither.starts_with("lently: there is no such file, and as a video:"), "{neither}");
+    assert!(neither.contains("expected a YouTube address"), "{neither}");
+    let empty = machine.run(&["analyze", ""]).err;
+    assert!(empty.starts_with("lently: nothing is given; expected a YouTube address"), "{empty}");
     let without_key = machine.run(&["analyze", "dQw4w9WgXcQ"]);
     assert_eq!(without_key.code, Some(1));
     assert!(without_key.err.contains("YOUTUBE_API_KEY"), "{}", without_key.err);
     let file = machine.write("x.csv", "text\nhello\n");
     let gemini = machine.run(&["analyze", &file, "--engine", "gemini"]);
-    assert!(gemini.code == Some(1) && gemini.err.contains("gemini"), "{}", gemini.err);
+    assert!(gemini.code == Some(1) && gemini.err.contains("GEMINI_API_KEY"), "{}", gemini.err);
     let strange = machine.write("y.json", "{\"what\": 1}");
     assert!(machine.run(&["analyze", &strange]).err.contains("expected yt-dlp"));
+    let heading = machine.write("hdr.csv", "text,likes\n");
+    let told = machine.run(&["analyze", &heading]).err;
+    assert_eq!(told, format!("lently: {heading}: there is no comment in this CSV file\n"));
     assert_eq!(machine.run(&["analyze"]).code, Some(2));
     assert_eq!(machine.run(&["analyze", &file, "--order", "best"]).code, Some(2));
+}
+
+#[test]
+fn a_number_of_comments_that_cannot_be_is_wrong_usage() {
+    let machine = Machine::new();
+    for wrong in ["0", "x", "-1", "4294967296"] {
+        let ran = machine.run(&["analyze", "dQw4w9WgXcQ", &format!("--max-comments={wrong}")]);
+        assert_eq!(ran.code, Some(2), "{wrong}: {}", ran.err);
+        assert!(
+            ran.err.contains("--max-comments") && ran.err.contains("expected a whole number"),
+            "{}",
+            ran.err
+        );
+    }
+    let ran = machine.run(&["analyze", "dQw4w9WgXcQ", "--max-comments", "100001"]);
+    assert!(ran.code == Some(2) && ran.err.contains("--max-comments 100001"), "{}", ran.err);
+    let file = machine.write("x.csv", "text\nhello\n");
+    machine.run(&["analyze", &file, "--max-comments", "100001"]).ok();
+}
+
+#[test]
+fn an_error_names_its_input_and_cannot_steer_a_terminal() {
+    let machine = Machine::new();
+    let file = machine.write("odd.csv", "\u{1b}]0;owned\u{7}a,b\n1,2\n");
+    let binary = machine.write("b.csv", "PK\u{3}\u{4}\0\u{1b}[31m\n");
+    let ran = machine.run(&["analyze", &file, &binary, "\u{1b}[31m", "dQw4w9WgXcQ"]);
+    assert!(!ran.err.contains(['\u{1b}', '\u{7}', '\0']), "{}", ran.err);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    for (line, input) in lines.iter().zip([file.as_str(), &binary, "[31m", "dQw4w9WgXcQ"]) {
+        assert!(line.starts_with(&format!("lently: {input}: ")), "{line}");
+    }
+    assert_eq!(lines.len(), 4);
+}
+
+#[test]
+fn what_is_odd_about_a_file_is_a_caution() {
+    let machine = Machine::new();
+    let videos = machine.write("videos.csv", "text,video_id\nfine,dQw4w9WgXcQ\ngood,AAAAAAAAAAA\n");
+    let report = machine.run(&["analyze", &videos]).ok().out;
+    assert!(report.contains("The file holds comments of 2 videos."), "{report}");
+    let open = machine.write("open.csv", "id,text\na,first\nb,\"second\nc,third\n");
+    let report = machine.run(&["analyze", &open, "--json"]).ok().json()["report"].clone();
+    assert_eq!(report["coverage"]["complete"], false);
+    let caution = report["caution"].as_str().expect("a caution");
+    assert!(caution.contains("A quote opened in line 3 of the file is never closed"), "{caution}");
+}
+
+#[test]
+fn one_is_told_as_one_and_nothing_twice() {
+    let machine = Machine::new();
+    let file = machine.write("one.csv", "text,likes\nWhat camera is that in the intro?,1\n");
+    let ran = machine.run(&["analyze", &file]).ok();
+    assert!(ran.out.starts_with("one.csv\na file of comments (csv)\n"), "{}", ran.out);
+    assert!(ran.out.contains("“What camera is that in the intro?” 1 like\n"), "{}", ran.out);
+    assert!(ran.out.contains("1 comment was read.") && !ran.out.contains(", 1 like"), "{}", ran.out);
 }
 
 #[test]
