@@ -50,10 +50,10 @@ fn case(route: &RouteInfo) -> Case {
         },
         "/api/cache/pattern" => Case {
             bad: vec![
-                bad("/api/cache/pattern", 400),
+                bad("/api/cache/pattern", 422),
                 bad("/api/cache/pattern?pattern=", 422),
                 bad("/api/cache/pattern?pattern=a%5B", 422),
-                bad("/api/cache/pattern?pattern=a&dry_run=perhaps", 400),
+                bad("/api/cache/pattern?pattern=a&dry_run=perhaps", 422),
                 ("/api/cache/pattern?pattern=*".to_owned(), None, 400, "confirmation-required"),
                 ("/api/cache/pattern?pattern=**&confirm=yes".to_owned(), None, 400, "confirmation-required"),
             ],

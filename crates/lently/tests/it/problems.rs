@@ -41,9 +41,44 @@ async fn a_bad_body_is_refused_by_what_is_bad_about_it() {
     for (body, field) in rows {
         assert_eq!(send(house.start(&body)).await.problem(422, field_code(field))["field"], field);
     }
-    let order = json!({ "video_url_or_id": plain(), "order": "best" });
-    let told = send(house.start(&order)).await.problem(422, "invalid-request")["detail"].clone();
-    assert!(told.as_str().is_some_and(|told| told.contains("order")), "{told}");
+    assert_eq!(house.counts().units, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_another_shape_is_told_by_its_field_and_in_plain_words() {
+    let house = House::open().await;
+    let video = plain();
+    for (body, field, expected) in [
+        (json!([video, 100, "relevance", false, "auto"]), None, "must be a JSON object"),
+        (json!(video), None, "must be a JSON object"),
+        (json!({}), Some("video_url_or_id"), "`video_url_or_id` is missing"),
+        (json!({ "video_url_or_id": 7 }), Some("video_url_or_id"), "expected a string, not integer `7`"),
+        (
+            json!({ "video_url_or_id": video, "max_comments": "many" }),
+            Some("max_comments"),
+            "a whole number from 0",
+        ),
+        (json!({ "video_url_or_id": video, "max_comments": -1 }), Some("max_comments"), "not integer `-1`"),
+        (
+            json!({ "video_url_or_id": video, "include_replies": "yes" }),
+            Some("include_replies"),
+            "`true` or `false`",
+        ),
+        (
+            json!({ "video_url_or_id": video, "order": "best" }),
+            Some("order"),
+            "`relevance` or `time`, not `best`",
+        ),
+        (json!({ "video_url_or_id": video, "order": 5 }), Some("order"), "expected a string"),
+        (json!({ "video_url_or_id": video, "more": 1 }), Some("more"), "is not known, expected one of"),
+        (json!({ "video_url_or_id": video, "engine": "x".repeat(1_000) }), Some("engine"), "`gemini`"),
+    ] {
+        let problem = send(house.start(&body)).await.problem(422, "invalid-request");
+        assert_eq!(problem["field"].as_str(), field, "{problem}");
+        let told = problem["detail"].as_str().expect("a detail");
+        assert!(told.contains(expected) && told.len() < 300, "{problem}");
+        assert!(!told.contains("struct") && !told.contains("u32"), "{problem}");
+    }
     assert_eq!(house.counts().units, 0);
 }
 
@@ -63,8 +98,17 @@ async fn a_bad_path_or_query_is_refused() {
     }
     house.get("/api/youtube/videos/%FF").await.problem(400, "invalid-request");
     let comments = format!("/api/youtube/videos/{}/comments", plain());
-    for query in ["max_comments=many", "order=best", "unknown=1"] {
-        house.get(&format!("{comments}?{query}")).await.problem(400, "invalid-request");
+    for (query, field, expected) in [
+        ("max_comments=many", "max_comments", "expected a whole number"),
+        ("max_comments=99999999999", "max_comments", "to 4294967295"),
+        ("order=best", "order", "expected `relevance` or `time`, not `best`"),
+        ("include_replies=perhaps", "include_replies", "expected `true` or `false`"),
+        ("unknown=1", "unknown", "is not known, expected one of `max_comments`"),
+        ("order=time&order=time", "order", "given twice"),
+    ] {
+        let problem = house.get(&format!("{comments}?{query}")).await.problem(422, "invalid-request");
+        assert_eq!(problem["field"], field, "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|told| told.contains(expected)), "{problem}");
     }
     house.get(&format!("{comments}?max_comments=0")).await.problem(422, "invalid-request");
     house.get("/api/analyses?limit=201").await.problem(422, "invalid-request");
