@@ -13,6 +13,8 @@ use lently_service::{AnalysisBody, BodySource};
 pub use self::text::{Paint, clean};
 use self::text::{bar, counted, mood, percent, short};
 
+/// The longest line of prose, in characters.
+const WIDTH: usize = 96;
 /// The width of a bar.
 const BAR: usize = 24;
 /// The longest quotation, in characters.
@@ -45,7 +47,7 @@ pub fn render(body: &AnalysisBody, served: &Served, paint: Paint) -> String {
     questions(&mut out, report, paint);
     quotes(&mut out, "Most liked", &report.most_liked, paint);
     section(&mut out, "Summary", paint);
-    for line in text::wrapped(&clean(&report.summary), 96) {
+    for line in text::wrapped(&clean(&report.summary), WIDTH) {
         line_of(&mut out, &line);
     }
     foot(&mut out, body, served, paint);
@@ -74,7 +76,10 @@ fn head(out: &mut String, body: &AnalysisBody, paint: Paint) {
     };
     let _ = writeln!(out, "{}", paint.dim(&line));
     if let Some(caution) = &body.report.caution {
-        let _ = writeln!(out, "{}", paint.yellow(&format!("! {}", clean(caution))));
+        for (place, line) in text::wrapped(&clean(caution), WIDTH).iter().enumerate() {
+            let mark = if place == 0 { "!" } else { " " };
+            let _ = writeln!(out, "{}", paint.yellow(&format!("{mark} {line}")));
+        }
     }
 }
 

@@ -72,10 +72,10 @@ pub(super) fn counted(count: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-/// Lines of at most `width` characters, broken between words.
+/// Lines of at most `width` characters, broken between words, but not between a number and its `%`.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    for word in text.replace(" %", "\u{a0}%").split(' ') {
         let line = lines.last_mut();
         match line {
             Some(line) if line.is_empty() => line.push_str(word),
@@ -86,7 +86,7 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
             _ => lines.push(word.to_owned()),
         }
     }
-    lines
+    lines.into_iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
 #[cfg(test)]
@@ -108,5 +108,6 @@ mod tests {
             ("0 likes".into(), "1 like".into(), "1,234,567 likes".into())
         );
         assert_eq!(wrapped("aa bb cc", 5), ["aa bb", "cc"]);
+        assert_eq!(wrapped("aa 43 % bb", 5), ["aa", "43 %", "bb"]);
     }
 }
