@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::Notify,
+    sync::watch,
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
@@ -29,36 +29,35 @@ const RENEW_EVERY: Duration = Duration::from_millis(500);
 /// Redis drops an expired key when it is asked for it; so much later it is asked.
 const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 
-/// Those of this process who wait for a fetch by another, at most one (a flight) for each key.
+/// Those of this process who wait for a fetch by another: a flight for each key, or two where the first was fenced.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    waiting: Mutex<HashMap<Arc<str>, Arc<Notify>>>,
+    waiting: Mutex<HashMap<Arc<str>, watch::Sender<()>>>,
 }
 
 impl Watchers {
     /// To be taken before the lease is claimed, so that no notice is missed.
     fn watch(self: &Arc<Self>, key: &Arc<str>) -> Watch {
-        let news = Arc::new(Notify::new());
-        self.lock().insert(key.clone(), news.clone());
-        Watch { watchers: self.clone(), key: key.clone(), news }
+        let news = self.lock().entry(key.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
+        Watch { watchers: self.clone(), key: key.clone(), news: Some(news) }
     }
 
     pub(crate) fn hear(&self, notice: Notice<'_>) {
         match notice {
             Notice::Leased(key) | Notice::Changed(key) => {
                 if let Some(news) = self.lock().get(key) {
-                    news.notify_one();
+                    news.send_replace(());
                 }
             }
             // What was missed may have been the end of a wait.
             Notice::Armed | Notice::Flushed | Notice::Lost => {
-                self.lock().values().for_each(|news| news.notify_one());
+                self.lock().values().for_each(|news| news.send_replace(()));
             }
             Notice::Confirmed(_) => {}
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<Notify>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,13 +65,24 @@ impl Watchers {
 struct Watch {
     watchers: Arc<Watchers>,
     key: Arc<str>,
-    news: Arc<Notify>,
+    news: Option<watch::Receiver<()>>,
+}
+
+impl Watch {
+    /// Returns once there was news since the last call, or since the watch began.
+    async fn news(&mut self) {
+        if let Some(news) = &mut self.news {
+            // The sender lives as long as it is watched.
+            let _ = news.changed().await;
+        }
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut waiting = self.watchers.lock();
-        if waiting.get(&self.key).is_some_and(|news| Arc::ptr_eq(news, &self.news)) {
+        drop(self.news.take());
+        if waiting.get(&self.key).is_some_and(|news| news.receiver_count() == 0) {
             waiting.remove(&self.key);
         }
     }
@@ -128,7 +138,7 @@ impl Leading<'_> {
         key: &Arc<str>,
         mut will_do: impl FnMut(&Bytes, bool) -> bool,
     ) -> Result<Lead, CacheError> {
-        let watch = self.watchers.watch(key);
+        let mut watch = self.watchers.watch(key);
         let token = self.tokens.draw();
         let patience = Instant::now() + self.patience;
         let mut waited = false;
@@ -154,7 +164,7 @@ impl Leading<'_> {
             waited = true;
             let expiry = Instant::now() + lasts + AFTER_EXPIRY;
             tokio::select! {
-                () = watch.news.notified() => {}
+                () = watch.news() => {}
                 () = sleep_until(expiry.min(patience)) => {}
             }
             if Instant::now() >= patience {
@@ -270,5 +280,28 @@ async fn renew_now_and_then(redis: RedisClient, key: Arc<str>, token: String, st
         sleep(RENEW_EVERY).await;
         // An error is counted where it came from; while Redis cannot be asked nothing is known.
         let _ = standing.renew(&redis, &key, &token).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn everyone_who_watches_a_key_hears_of_it_and_nobody_is_left_behind() {
+        let (watchers, key) = (Arc::new(Watchers::default()), Arc::from("a"));
+        // A flight that was fenced goes on waiting while the next one begins.
+        let (mut first, mut second) = (watchers.watch(&key), watchers.watch(&key));
+        assert!(first.news().now_or_never().is_none());
+        watchers.hear(Notice::Leased("a"));
+        assert!(first.news().now_or_never().is_some() && second.news().now_or_never().is_some());
+        assert!(first.news().now_or_never().is_none(), "told once");
+        drop(first);
+        watchers.hear(Notice::Lost);
+        assert!(second.news().now_or_never().is_some());
+        drop(second);
+        assert!(watchers.lock().is_empty());
     }
 }
