@@ -32,8 +32,11 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads do not wait for one another; writes are one at a time in SQLite anyway.
 const MAX_CONNECTIONS: u32 = 4;
-/// Two processes that open a new file at once both migrate it; the one that comes second sees it done at its next try.
-const MIGRATION_ATTEMPTS: u32 = 3;
+/// Processes that open a new file at once all change its journal and migrate it, which SQLite makes none of them wait for; who
+/// comes second sees it done at a next try.
+const OPEN_ATTEMPTS: u32 = 8;
+/// Between the first two tries; each pause is longer by as much.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// The longest page of a history.
 pub const LIST_MAX: u32 = 200;
 
@@ -129,20 +132,27 @@ impl Store {
         if self.in_memory {
             pool = pool.min_connections(1).idle_timeout(None).max_lifetime(None);
         }
-        let pool = pool.connect_with(SqliteConnectOptions::clone(&self.options)).await?;
         let mut attempt = 1;
-        while let Err(error) = MIGRATOR.run(&pool).await {
-            if attempt == MIGRATION_ATTEMPTS {
-                return Err(sqlx::Error::from(error).into());
+        loop {
+            match self.open_once(pool.clone()).await {
+                Err(error) if attempt < OPEN_ATTEMPTS && may_pass(&error) => {
+                    tokio::time::sleep(OPEN_PAUSE * attempt).await;
+                    attempt += 1;
+                }
+                opened => return Ok(opened?),
             }
-            attempt += 1;
         }
+    }
+
+    async fn open_once(&self, pool: SqlitePoolOptions) -> Result<SqlitePool, sqlx::Error> {
+        let pool = pool.connect_with(SqliteConnectOptions::clone(&self.options)).await?;
+        MIGRATOR.run(&pool).await?;
         self.sweep(&pool).await?;
         Ok(pool)
     }
 
     /// Deletes what is beyond its retention. Reads check it too; this frees the space.
-    async fn sweep(&self, pool: &SqlitePool) -> Result<(), ServiceError> {
+    async fn sweep(&self, pool: &SqlitePool) -> Result<(), sqlx::Error> {
         let now = self.clock.now();
         sqlx::query("DELETE FROM analyses WHERE retain_until <= ?1").bind(millis(now)).execute(pool).await?;
         let oldest = millis(earlier(now, RETENTION));
@@ -178,7 +188,7 @@ impl Store {
         .bind(millis(later(analysis.created_at, RETENTION)))
         .execute(pool)
         .await?;
-        self.sweep(pool).await
+        Ok(self.sweep(pool).await?)
     }
 
     /// Returns an analysis within its retention.
@@ -306,6 +316,11 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// Whether opening may succeed at the next try: another process was at it.
+fn may_pass(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(_) | sqlx::Error::Migrate(_))
 }
 
 #[cfg(test)]

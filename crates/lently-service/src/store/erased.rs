@@ -82,7 +82,7 @@ impl Store {
 }
 
 /// No copy outlives the retention, so no tombstone needs to.
-pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), ServiceError> {
+pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM tombstones WHERE erased_at <= ?1")
         .bind(millis(earlier(now, RETENTION)))
         .execute(pool)

@@ -110,7 +110,7 @@ impl Store {
     }
 }
 
-pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), ServiceError> {
+pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM usage WHERE reserved_at <= ?1")
         .bind(millis(earlier(now, USAGE_RETENTION)))
         .execute(pool)
