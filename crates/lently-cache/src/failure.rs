@@ -53,6 +53,15 @@ const REMEMBERED: usize = 4096;
 const MESSAGE_CHARS: usize = 400;
 
 impl FailureTtl {
+    /// No failure is remembered: for fetches whose failure says nothing about the next.
+    pub const NONE: Self = Self {
+        not_found: Duration::ZERO,
+        forbidden: Duration::ZERO,
+        rate_limited: Duration::ZERO,
+        transient: Duration::ZERO,
+        permanent: Duration::ZERO,
+    };
+
     /// How long a failure that happened `now` is remembered.
     pub(crate) fn of(&self, error: &FetchError, now: Timestamp) -> Duration {
         let FetchError::Failed(failure) = error else {

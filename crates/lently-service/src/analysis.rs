@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
-    CacheService, Clock, Cost, Entry, FailureClass, FetchFailure, Fetched, Lookup, Outcome, Policy, Stored,
-    Tier,
+    CacheService, Clock, Cost, Entry, FailureClass, FailureTtl, FetchFailure, Fetched, Lookup, Outcome,
+    Policy, Stored, Tier,
 };
 use serde::Serialize;
 
@@ -172,7 +172,8 @@ impl CachedAnalysisService {
             let _ = found.set(analysis);
             Ok(fetched)
         };
-        let policy = Policy { fetch_timeout: self.ttl.fetch_timeout, ..self.policy() };
+        let policy =
+            Policy { fetch_timeout: self.ttl.fetch_timeout, failures: FailureTtl::NONE, ..self.policy() };
         let key = CacheKeys::analysis(id);
         let answer = match shape::get_or_set(&self.cache, EntryKind::Analysis, &key, &policy, fetch).await {
             Ok(answer) => answer,
@@ -310,7 +311,7 @@ fn etag(body: &[u8]) -> String {
 
 /// How a look ends that found nothing, whether or not it may be made: nothing to remember.
 fn nothing_kept() -> FetchFailure {
-    FetchFailure { class: FailureClass::Transient, source: Arc::new(ServiceError::NotFound) }
+    FetchFailure::new(FailureClass::Transient, ServiceError::NotFound)
 }
 
 /// From `earlier` to `later`, or zero.

@@ -2,10 +2,12 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lently_cache::{FailureClass, FetchError, FetchFailure};
 use lently_upstream::UpstreamError;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::UserPlan;
 
@@ -123,7 +125,15 @@ impl ServiceError {
             }
             _ => FailureClass::Permanent,
         };
-        FetchFailure::new(class, self)
+        let detail = match &self {
+            Self::Upstream(error) => Told::of(error).and_then(|told| serde_json::to_string(&told).ok()),
+            _ => None,
+        };
+        let failure = FetchFailure::new(class, self);
+        match detail {
+            Some(detail) => failure.with_detail(detail),
+            None => failure,
+        }
     }
 }
 
@@ -144,7 +154,8 @@ impl From<FetchError> for ServiceError {
         match error {
             FetchError::Failed(failure) => match failure.source.downcast_ref::<Self>() {
                 Some(error) => error.clone(),
-                None => Self::Internal { what: "a fetch failed in an unknown way", source: failure.source },
+                // It happened on another node.
+                None => Self::Upstream(told_elsewhere(&failure)),
             },
             FetchError::TimedOut { .. } => Self::TimedOut,
             FetchError::Abandoned => Self::Interrupted,
@@ -166,6 +177,74 @@ fn upstream_class(error: &UpstreamError) -> FailureClass {
     }
 }
 
+/// An upstream's failure as it is told to other nodes: the stored form of [`UpstreamError`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    KeyInvalid,
+    QuotaExhausted { until: Timestamp },
+    CommentsDisabled,
+    VideoNotFound,
+    CommentNotFound,
+    Forbidden { reason: String },
+    RateLimited { retry_after_ms: Option<u64> },
+    Transient { reason: String, retry_after_ms: Option<u64> },
+    TimedOut,
+    BadRequest { reason: String },
+}
+
+impl Told {
+    /// `None` for what is this node's alone: its configuration, an answer it paid for.
+    fn of(error: &UpstreamError) -> Option<Self> {
+        let millis =
+            |hint: &Option<Duration>| hint.map(|hint| u64::try_from(hint.as_millis()).unwrap_or(u64::MAX));
+        Some(match error {
+            UpstreamError::KeyInvalid => Self::KeyInvalid,
+            UpstreamError::QuotaExhausted { until } => Self::QuotaExhausted { until: *until },
+            UpstreamError::CommentsDisabled => Self::CommentsDisabled,
+            UpstreamError::VideoNotFound => Self::VideoNotFound,
+            UpstreamError::CommentNotFound => Self::CommentNotFound,
+            UpstreamError::Forbidden { reason } => Self::Forbidden { reason: reason.clone() },
+            UpstreamError::RateLimited { retry_after } => {
+                Self::RateLimited { retry_after_ms: millis(retry_after) }
+            }
+            UpstreamError::Transient { reason, retry_after } => {
+                Self::Transient { reason: reason.clone(), retry_after_ms: millis(retry_after) }
+            }
+            UpstreamError::TimedOut => Self::TimedOut,
+            UpstreamError::BadRequest { reason } => Self::BadRequest { reason: reason.clone() },
+            _ => return None,
+        })
+    }
+}
+
+/// The failure that another node had, from its detail; from its class where that tells nothing.
+fn told_elsewhere(failure: &FetchFailure) -> UpstreamError {
+    let told = failure.detail.as_deref().and_then(|detail| serde_json::from_str(detail).ok());
+    let hint = |ms: Option<u64>| ms.map(Duration::from_millis);
+    match told {
+        Some(Told::KeyInvalid) => UpstreamError::KeyInvalid,
+        Some(Told::QuotaExhausted { until }) => UpstreamError::QuotaExhausted { until },
+        Some(Told::CommentsDisabled) => UpstreamError::CommentsDisabled,
+        Some(Told::VideoNotFound) => UpstreamError::VideoNotFound,
+        Some(Told::CommentNotFound) => UpstreamError::CommentNotFound,
+        Some(Told::Forbidden { reason }) => UpstreamError::Forbidden { reason },
+        Some(Told::RateLimited { retry_after_ms }) => {
+            UpstreamError::RateLimited { retry_after: hint(retry_after_ms) }
+        }
+        Some(Told::Transient { reason, retry_after_ms }) => {
+            UpstreamError::Transient { reason, retry_after: hint(retry_after_ms) }
+        }
+        Some(Told::TimedOut) => UpstreamError::TimedOut,
+        Some(Told::BadRequest { reason }) => UpstreamError::BadRequest { reason },
+        None => match failure.class {
+            FailureClass::QuotaExhausted { until } => UpstreamError::QuotaExhausted { until },
+            FailureClass::RateLimited { retry_after } => UpstreamError::RateLimited { retry_after },
+            _ => UpstreamError::Transient { reason: failure.to_string(), retry_after: None },
+        },
+    }
+}
+
 fn upstream_code(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::MissingKey { .. } => "key-missing",
@@ -180,5 +259,35 @@ fn upstream_code(error: &UpstreamError) -> &'static str {
         UpstreamError::BadRequest { .. } => "upstream-refused",
         UpstreamError::Unusable { .. } => "upstream-unusable",
         _ => "upstream-failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstreams_failure_is_the_same_on_every_node() {
+        let retry_after = Some(Duration::from_millis(1500));
+        for error in [
+            UpstreamError::KeyInvalid,
+            UpstreamError::QuotaExhausted { until: Timestamp::UNIX_EPOCH },
+            UpstreamError::CommentsDisabled,
+            UpstreamError::VideoNotFound,
+            UpstreamError::Forbidden { reason: "private".to_owned() },
+            UpstreamError::RateLimited { retry_after },
+            UpstreamError::Transient { reason: "503".to_owned(), retry_after: None },
+            UpstreamError::TimedOut,
+            UpstreamError::BadRequest { reason: "x".to_owned() },
+        ] {
+            let FetchFailure { class, detail, .. } = ServiceError::Upstream(error.clone()).into_failure();
+            // What arrives elsewhere: the class, the words and the detail, and not the error itself.
+            let elsewhere =
+                FetchFailure { detail, ..FetchFailure::new(class, std::io::Error::other("words")) };
+            let ServiceError::Upstream(told) = ServiceError::from(FetchError::Failed(elsewhere)) else {
+                panic!("an upstream's failure")
+            };
+            assert_eq!(told, error);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What cannot be had: the code says why, and nothing is kept of it.
 
+use std::time::Duration;
+
 use lently_service::{AnalysisState, EngineChoice, Started, UserId};
 
 use crate::house::{House, Options, plain, request, sample};
@@ -23,9 +25,13 @@ async fn a_failed_analysis_tells_its_reason_by_its_id_and_may_be_tried_again() {
     let Started::Running(id) = started else { panic!("there was nothing to be ready") };
     let state = house.lently.wait(&user, &id, std::time::Duration::from_secs(20)).await.expect("a state");
     assert!(matches!(&state, AnalysisState::Failed { code, .. } if code == "comments-disabled"), "{state:?}");
-    let before = house.counts().comment_threads;
+    let asked = house.counts().comment_threads;
+    let again = house.analyze(&request(sample("disabled").video_id)).await.expect_err("still disabled");
+    assert_eq!(again.code(), "comments-disabled");
+    assert_eq!(house.counts().comment_threads, asked, "the answer is remembered, and costs nothing");
+    house.clock.advance(Duration::from_secs(600));
     house.analyze(&request(sample("disabled").video_id)).await.expect_err("still disabled");
-    assert_eq!(house.counts().comment_threads, before + 1);
+    assert_eq!(house.counts().comment_threads, asked + 1, "and asked for again after ten minutes");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State};
 use bytes::Bytes;
 use lently_cache::WarmEntry;
-use lently_service::{CommentsRequest, EntryKind, UserPlan, shape};
+use lently_service::{CommentsRequest, UserPlan, shape};
 use lently_upstream::{CommentOrder, VideoId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};

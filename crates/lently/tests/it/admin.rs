@@ -21,7 +21,7 @@ fn case(route: &RouteInfo) -> Case {
         "/api/cache/stats/reset" => right(route.path),
         "/api/cache/value" => Case {
             bad: vec![
-                bad("/api/cache/value", 400),
+                bad("/api/cache/value", 422),
                 bad("/api/cache/value?key=", 422),
                 bad("/api/cache/value?key=foreign:1", 422),
                 bad("/api/cache/value?key=video:a%0Ab", 422),
