@@ -59,7 +59,7 @@ pub struct Entry {
     /// What producing it took.
     pub cost: Cost,
     /// A strong validator: 32 hexadecimal digits of the value's BLAKE3 hash, without quotes.
-    pub etag: String,
+    pub etag: Arc<str>,
 }
 
 impl Entry {

@@ -4,11 +4,12 @@
 //! The format is told byte by byte in `docs/cache-envelope.md`; files of every released version are kept in
 //! `tests/it/golden` and read by a test.
 
-use std::{borrow::Cow, collections::BTreeMap, io::Read, time::Duration};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{
     clock::later,
@@ -68,16 +69,21 @@ pub(crate) enum Decoded {
 
 /// An entry for a value fetched `now`.
 pub(crate) fn entry(policy: &Policy, value: Bytes, cost: Cost, fresh: Duration, now: Timestamp) -> Entry {
-    let etag = blake3::hash(&value).to_hex()[..32].to_owned();
+    let etag = etag(&value);
     let fresh = fresh.min(policy.retention);
     Entry { value, tier: Tier::Memory, fetched_at: now, fresh_until: later(now, fresh), cost, etag }
+}
+
+/// A strong validator of a value.
+fn etag(value: &[u8]) -> Arc<str> {
+    Arc::from(&blake3::hash(value).to_hex()[..32])
 }
 
 /// The bytes that go to the remote tier.
 pub(crate) fn encode(policy: &Policy, entry: &Entry) -> Bytes {
     let retain_until = later(entry.fetched_at, policy.retention);
     let compressed = (entry.value.len() >= COMPRESS_FROM_BYTES)
-        .then(|| zstd::bulk::compress(&entry.value, COMPRESSION_LEVEL).ok())
+        .then(|| compress(&entry.value))
         .flatten()
         .filter(|packed| packed.len() < entry.value.len());
     let header = Header {
@@ -142,7 +148,7 @@ pub(crate) fn decode(
         fetched_at: header.fetched_at.min(now),
         fresh_until: header.fresh_until,
         cost: header.cost,
-        etag: header.etag.into_owned(),
+        etag: Arc::from(&*header.etag),
     })
 }
 
@@ -197,17 +203,40 @@ fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife
         fetched_at: now.checked_sub(age).unwrap_or(now),
         fresh_until: later(now, left),
         cost: Cost::default(),
-        etag: blake3::hash(stored).to_hex()[..32].to_owned(),
+        etag: etag(stored),
+    })
+}
+
+thread_local! {
+    /// Making a context takes longer than packing a small value with it.
+    static PACKER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(value: &[u8]) -> Option<Vec<u8>> {
+    PACKER.with_borrow_mut(|packer| {
+        let packer = match packer {
+            Some(packer) => packer,
+            None => packer.insert(Compressor::new(COMPRESSION_LEVEL).ok()?),
+        };
+        packer.compress(value).ok()
     })
 }
 
 /// Unpacks exactly `length` bytes; anything that would be longer or shorter is not ours.
 fn decompress(body: &[u8], length: u64) -> Option<Bytes> {
+    let length = usize::try_from(length).ok()?;
     let mut value = Vec::new();
-    value.try_reserve_exact(usize::try_from(length).ok()?).ok()?;
-    let decoder = zstd::stream::read::Decoder::with_buffer(body).ok()?;
-    decoder.take(length + 1).read_to_end(&mut value).ok()?;
-    (value.len() as u64 == length).then(|| value.into())
+    // One more than there should be, so that a longer one is told from one that fits.
+    value.try_reserve_exact(length.checked_add(1)?).ok()?;
+    UNPACKER.with_borrow_mut(|unpacker| {
+        let unpacker = match unpacker {
+            Some(unpacker) => unpacker,
+            None => unpacker.insert(Decompressor::new().ok()?),
+        };
+        unpacker.decompress_to_buffer(body, &mut value).ok()
+    })?;
+    (value.len() == length).then(|| value.into())
 }
 
 #[cfg(test)]

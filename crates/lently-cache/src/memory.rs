@@ -98,17 +98,16 @@ impl Memory {
         Self { cache: (bytes > 0).then(cache), coherence: Coherence::new() }
     }
 
-    /// Looks by the clock's `now`; `at` is the same moment by a clock that never jumps.
-    pub(crate) fn get(&self, key: &str, now: Timestamp, at: Instant) -> Found {
+    /// Looks by the clock's `now`, and, where a copy is believed because of notices, by a clock that never jumps.
+    pub(crate) fn get(&self, key: &str, now: Timestamp) -> Found {
         let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(key)) else { return Found::Absent };
         if now >= held.entry.fresh_until {
-            self.remove(key);
             return Found::Expired;
         }
         let trusted = match held.trust {
             Trust::Always => true,
             Trust::Until(until) => now < until,
-            Trust::Epoch(epoch) => self.coherence.believes(epoch, at),
+            Trust::Epoch(epoch) => self.coherence.believes(epoch, Instant::now()),
         };
         if trusted { Found::Trusted(held.entry) } else { Found::Doubtful(held.entry) }
     }

@@ -110,9 +110,12 @@ impl CacheService {
 
     /// The value of `key` from the nearest tier that has it fresh.
     pub async fn get(&self, kind: Kind, key: &str) -> Lookup {
+        if let Some(entry) = self.0.recall(kind, key) {
+            return Lookup::Fresh(entry);
+        }
         let began = Instant::now();
         let lookup = match check_key(key) {
-            Ok(()) => self.0.look_up(kind, key, None, began).await,
+            Ok(()) => self.0.look_up(kind, key, None).await,
             Err(_) => Lookup::Missing(MissReason::Absent),
         };
         match &lookup {
@@ -218,7 +221,7 @@ impl CacheService {
         let inner = &*self.0;
         check_key(key).ok()?;
         let now = inner.clock.now();
-        let doubtful = match inner.memory.get(key, now, Instant::now()) {
+        let doubtful = match inner.memory.get(key, now) {
             Found::Trusted(entry) => return Some(entry.ttl(now)),
             Found::Doubtful(entry) => Some(entry.ttl(now)),
             Found::Expired | Found::Absent => None,
@@ -286,13 +289,29 @@ impl Drop for Inner {
 }
 
 impl Inner {
+    /// The fresh copy in memory, counted: the path that is taken most. A clock is read once, and for one in eight
+    /// twice more, to time it.
+    fn recall(&self, kind: Kind, key: &str) -> Option<Entry> {
+        let began = self.counters.is_to_be_timed(kind).then(Instant::now);
+        match self.memory.get(key, self.clock.now()) {
+            Found::Trusted(entry) => {
+                self.counters.recalled(kind, began.map(|began| began.elapsed()));
+                Some(entry)
+            }
+            Found::Doubtful(_) | Found::Expired | Found::Absent => None,
+        }
+    }
+
     /// Memory, then the remote tier. Fills memory. `policy_fresh` is the life a bare value would have.
-    async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>, began: Instant) -> Lookup {
+    async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>) -> Lookup {
         let now = self.clock.now();
-        let (doubtful, expired) = match self.memory.get(key, now, began) {
+        let (doubtful, expired) = match self.memory.get(key, now) {
             Found::Trusted(entry) => return Lookup::Fresh(entry),
             Found::Doubtful(entry) => (Some(entry), false),
-            Found::Expired => (None, true),
+            Found::Expired => {
+                self.memory.remove(key);
+                (None, true)
+            }
             Found::Absent => (None, false),
         };
         let Some(tier) = self.remote.tier() else {

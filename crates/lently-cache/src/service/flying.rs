@@ -9,7 +9,6 @@ use crate::{
     failure::{decode, encode},
     flight::{Boarding, Flight, Landed, Leader},
     lease::{Lead, Leading, Lease},
-    memory::Found,
     policy::{AfterWait, Policy},
     remote::Remote,
 };
@@ -32,11 +31,10 @@ impl CacheService {
     {
         check_key(key).map_err(FetchError::BadKey)?;
         let inner = &self.0;
-        let began = Instant::now();
-        if let Found::Trusted(entry) = inner.memory.get(key, inner.clock.now(), began) {
-            inner.counters.hit(policy.kind, entry.tier, began.elapsed());
+        if let Some(entry) = inner.recall(policy.kind, key) {
             return Ok(Answer { entry, outcome: Outcome::Hit });
         }
+        let began = Instant::now();
         let key: Arc<str> = Arc::from(key);
         match inner.flights.board(&key) {
             Boarding::Join(flight) => self.arrive(policy, flight.wait().await, false, began),
@@ -48,8 +46,8 @@ impl CacheService {
     }
 
     /// The same without looking into the tiers first, or minding a remembered failure: the value is fetched anew and
-    /// replaces what they have. Callers
-    /// who refresh at the same moment share one fetch, also with those who only wanted the value.
+    /// replaces what they have. Callers who refresh at the same moment share one fetch, also with those who only wanted
+    /// the value.
     ///
     /// # Errors
     /// As [`get_or_set`](Self::get_or_set). What the tiers have stays.
@@ -163,7 +161,7 @@ impl Inner {
     {
         if look {
             let began = Instant::now();
-            if let Lookup::Fresh(entry) = self.look_up(policy.kind, key, Some(policy.fresh), began).await {
+            if let Lookup::Fresh(entry) = self.look_up(policy.kind, key, Some(policy.fresh)).await {
                 return Landed::Found(entry);
             }
             self.counters.missed_in(policy.kind, began.elapsed());
