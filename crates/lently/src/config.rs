@@ -189,12 +189,17 @@ fn cache(reader: &Reader<'_>, cache_dir: &std::path::Path) -> Result<CacheSettin
         let remedy = "set at most 128 bytes without spaces";
         return Err(wrong("LENTLY_KEY_PREFIX", &key_prefix, remedy));
     }
-    Ok(CacheSettings {
-        key_prefix,
-        memory_bytes: reader.number("LENTLY_MEMORY_BYTES", 64 * MIB, 0..=64 * GIB)?,
-        max_value_bytes: reader.number("LENTLY_MAX_VALUE_BYTES", 32 * MIB, 1024..=512 * MIB)?,
-        remote,
-    })
+    let memory_bytes = reader.number("LENTLY_MEMORY_BYTES", 64 * MIB, 0..=64 * GIB)?;
+    let max_value_bytes = reader.number("LENTLY_MAX_VALUE_BYTES", 32 * MIB, 1024..=512 * MIB)?;
+    // The largest value must find room, with an eighth of it for what lies beside.
+    let needed = max_value_bytes + max_value_bytes / 8 + 4096;
+    if memory_bytes != 0 && memory_bytes < needed {
+        let remedy = format!(
+            "set {needed} or more, or 0 for no memory tier, or lower LENTLY_MAX_VALUE_BYTES ({max_value_bytes})"
+        );
+        return Err(wrong("LENTLY_MEMORY_BYTES", &memory_bytes.to_string(), &remedy));
+    }
+    Ok(CacheSettings { key_prefix, memory_bytes, max_value_bytes, remote })
 }
 
 /// What belongs to a Redis asks for one: without its name it would be ignored, and the cache would lie on disk unnoticed.
@@ -329,7 +334,11 @@ fn http(reader: &Reader<'_>) -> Result<HttpLimits, ConfigError> {
 
 fn log(reader: &Reader<'_>) -> Result<LogConfig, ConfigError> {
     let filter = reader.text("LENTLY_LOG")?.unwrap_or_else(|| "info".to_owned());
-    if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+    // A lone word that is no level would be taken for a target, and nothing at all would be logged.
+    let a_level = |part: &str| part.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let lone = |part: &str| !part.contains(['=', '[']);
+    let misspelt = filter.split(',').map(str::trim).any(|part| lone(part) && !a_level(part));
+    if misspelt || tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
         return Err(wrong("LENTLY_LOG", &filter, "set a level (`error` to `trace`) or `target=level,…`"));
     }
     let format = reader.text("LENTLY_LOG_FORMAT")?.unwrap_or_else(|| "text".to_owned());

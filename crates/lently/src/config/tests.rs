@@ -64,6 +64,8 @@ fn a_wrong_value_is_refused_with_its_variable_and_what_it_may_be() {
         ("LENTLY_DEFAULT_PLAN", "gold", "`business`"),
         ("LENTLY_HTTP_WAIT_SECONDS", "121", "0 to 120"),
         ("LENTLY_LOG", "a=b=c", "level"),
+        ("LENTLY_LOG", "verbose", "level"),
+        ("LENTLY_MEMORY_BYTES", "1048576", "LENTLY_MAX_VALUE_BYTES"),
         ("LENTLY_LOG_FORMAT", "xml", "`json`"),
         ("YOUTUBE_BASE_URL", "youtube.example.com", "https://"),
         ("GEMINI_BASE_URL", "https://x.example/?key=1", "https://"),
