@@ -54,6 +54,7 @@ pub(super) async fn health(State(state): State<HttpState>) -> Response {
             "remote": cache.remote,
             "state": cache.state,
             "since": cache.since,
+            "tracking": cache.tracking,
             "swallowed_errors": cache.swallowed_errors,
             "last_error": cache.last_error,
         },
