@@ -141,6 +141,11 @@ impl CachedAnalysisService {
         Self { cache, store, runs, tombstones, ttl, clock }
     }
 
+    /// Reads what the first look would wait for.
+    pub(crate) async fn prepare(&self) {
+        self.tombstones.prepare().await;
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         self.ttl.policy(EntryKind::Analysis)
     }

@@ -124,6 +124,7 @@ impl Lently {
         let youtube =
             CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
         let access = Access::new(store.clone(), config.clock.clone(), config.tasks.clone());
+        let tasks = config.tasks.clone();
         let runs = Arc::new(Runs::new(config.max_running, config.max_queued, config.tasks, config.stop));
         let analyses = CachedAnalysisService::new(
             cache.clone(),
@@ -132,6 +133,9 @@ impl Lently {
             Arc::clone(&ttl),
             config.clock.clone(),
         );
+        // Before the first look, which waits for it, and beside what a command does until then.
+        let preparing = analyses.clone();
+        tasks.spawn(async move { preparing.prepare().await });
         Ok(Self {
             inner: Arc::new(Inner {
                 cache,

@@ -32,6 +32,11 @@ impl Tombstones {
         Self { cache, store, standing: Arc::default() }
     }
 
+    /// Reads them, if nobody has. A failure is told by the look that meets it.
+    pub(crate) async fn prepare(&self) {
+        let _ = self.standing().await.map(drop);
+    }
+
     /// Whether what the tiers have of an analysis may be served. A copy of what was erased is removed now, where that is
     /// possible; a store that cannot be read is no reason to refuse everything.
     pub(crate) async fn allow(&self, id: &AnalysisId) -> bool {

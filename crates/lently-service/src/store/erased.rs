@@ -1,9 +1,10 @@
 //! Erasing, and the tombstones of what was erased: a copy that a tier still holds is not to be served, also after a restart.
 
 use jiff::Timestamp;
-use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteExecutor};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
-use super::{Store, earlier, millis};
+use super::{BUSY_TIMEOUT, Store, earlier, millis};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::ttl::RETENTION;
@@ -61,12 +62,26 @@ impl Store {
     }
 
     /// The tombstones that stand, the latest first, each with its mark.
+    ///
+    /// A store that was not opened yet is only looked into: a hit in a tier should cost a new process no more than that.
     pub(crate) async fn tombstones(&self) -> Result<Vec<(AnalysisId, i64)>, ServiceError> {
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT analysis_id, erased_at FROM tombstones ORDER BY erased_at DESC LIMIT ?1")
-                .bind(i64::try_from(TOMBSTONES_MAX).unwrap_or(i64::MAX))
-                .fetch_all(self.pool().await?)
-                .await?;
+        let rows = if self.pool.initialized() || self.in_memory {
+            standing(self.pool().await?).await?
+        } else {
+            let file = self.options.get_filename();
+            if !tokio::fs::try_exists(file).await.unwrap_or(true) {
+                return Ok(Vec::new());
+            }
+            let options = SqliteConnectOptions::new().filename(file).busy_timeout(BUSY_TIMEOUT);
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            match standing(&mut connection).await {
+                // An older Lently's, without the table; opening it will make one.
+                Err(sqlx::Error::Database(error)) if error.message().starts_with("no such table") => {
+                    Vec::new()
+                }
+                rows => rows?,
+            }
+        };
         rows.into_iter().map(|(id, erased_at)| Ok((id.parse()?, erased_at))).collect()
     }
 
@@ -79,6 +94,13 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+async fn standing(store: impl SqliteExecutor<'_>) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    sqlx::query_as("SELECT analysis_id, erased_at FROM tombstones ORDER BY erased_at DESC LIMIT ?1")
+        .bind(i64::try_from(TOMBSTONES_MAX).unwrap_or(i64::MAX))
+        .fetch_all(store)
+        .await
 }
 
 /// No copy outlives the retention, so no tombstone needs to.

@@ -198,3 +198,20 @@ async fn several_processes_may_open_a_new_file_at_once() {
     stores[0].save_analysis(&kept).await.expect("saved");
     assert!(stores[3].load_analysis(&kept.id).await.expect("read").is_some());
 }
+
+#[tokio::test]
+async fn a_store_that_was_not_opened_is_looked_into_for_tombstones_and_made_by_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("lently.db");
+    let clock = Clock::manual(NOON.parse().expect("a time"));
+    let open = || Store::new(&format!("sqlite:{}", path.display()), clock.clone()).expect("an address");
+    assert!(open().tombstones().await.expect("read").is_empty());
+    assert!(!path.exists(), "looking makes no file");
+    let (store, ann, id) = (open(), user("ann"), AnalysisId::derive(&["a"]));
+    store.link(&ann, &id).await.expect("linked");
+    store.erase(&ann, &id).await.expect("erased");
+    assert_eq!(open().tombstones().await.expect("read"), store.tombstones().await.expect("read"));
+    assert_eq!(open().tombstones().await.expect("read").len(), 1);
+    sqlx::query("DROP TABLE tombstones").execute(store.pool().await.expect("a pool")).await.expect("dropped");
+    assert!(open().tombstones().await.expect("an older store").is_empty());
+}
