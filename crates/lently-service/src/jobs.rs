@@ -19,8 +19,6 @@ use crate::store::Reservation;
 
 /// Failures remembered, so that one who comes back for the result learns of it; the oldest go first.
 const FAILURES_MAX: usize = 1_000;
-/// After the stop signal, a run may go on for so long before it is given up.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 type Ended = Result<AnalysisAnswer, ServiceError>;
 
@@ -126,6 +124,8 @@ pub(crate) struct Runs {
     max: usize,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// After the stop signal, a run may go on for so long before it is given up.
+    grace: Duration,
 }
 
 #[derive(Default)]
@@ -162,6 +162,7 @@ impl Runs {
         max_queued: usize,
         tasks: TaskTracker,
         stop: CancellationToken,
+        grace: Duration,
     ) -> Self {
         let max_running = max_running.clamp(1, Semaphore::MAX_PERMITS);
         Self {
@@ -170,6 +171,7 @@ impl Runs {
             max: max_running.saturating_add(max_queued),
             tasks,
             stop,
+            grace,
         }
     }
 
@@ -278,7 +280,7 @@ impl Runs {
         };
         let given_up = async {
             self.stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
+            tokio::time::sleep(self.grace).await;
         };
         tokio::select! {
             result = making => result,

@@ -48,8 +48,10 @@ pub struct ServiceConfig {
     pub clock: Clock,
     /// Where tasks run; shutdown waits for it.
     pub tasks: TaskTracker,
-    /// Ends what runs: nothing new begins, what is at work has ten seconds.
+    /// Ends what runs: nothing new begins, what is at work has `stop_grace`.
     pub stop: CancellationToken,
+    /// How long an analysis may go on after `stop`, so that what is paid for is kept.
+    pub stop_grace: Duration,
     /// Analyses made at the same time; at least 1.
     pub max_running: usize,
     /// Analyses that may wait for a place; more are refused with [`ServiceError::Busy`].
@@ -125,7 +127,13 @@ impl Lently {
             CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
         let access = Access::new(store.clone(), config.clock.clone(), config.tasks.clone());
         let tasks = config.tasks.clone();
-        let runs = Arc::new(Runs::new(config.max_running, config.max_queued, config.tasks, config.stop));
+        let runs = Arc::new(Runs::new(
+            config.max_running,
+            config.max_queued,
+            config.tasks,
+            config.stop,
+            config.stop_grace,
+        ));
         let analyses = CachedAnalysisService::new(
             cache.clone(),
             store.clone(),

@@ -97,6 +97,8 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.tracker(),
             stop: tasks.stop_signal(),
+            // The rest of the time is for storing what they bring.
+            stop_grace: config.shutdown.mul_f64(0.9),
             max_running: config.max_running,
             max_queued: config.max_queued,
             default_plan: config.default_plan,

@@ -6,8 +6,11 @@ use crate::analysis::AnswerSource;
 
 fn runs(max_running: usize, max_queued: usize) -> (Arc<Runs>, CancellationToken) {
     let stop = CancellationToken::new();
-    (Arc::new(Runs::new(max_running, max_queued, TaskTracker::new(), stop.clone())), stop)
+    (Arc::new(Runs::new(max_running, max_queued, TaskTracker::new(), stop.clone(), GRACE)), stop)
 }
+
+/// After the stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 fn id(name: &str) -> AnalysisId {
     AnalysisId::derive(&[name])
@@ -99,7 +102,7 @@ async fn the_stop_signal_ends_what_waits_at_once_and_what_is_at_work_after_its_g
     assert!(waiting.ended().await.is_err());
     assert_eq!(before.elapsed(), Duration::ZERO);
     assert!(at_work.ended().await.is_err());
-    assert!(before.elapsed() >= STOP_GRACE);
+    assert!(before.elapsed() >= GRACE);
     assert!(matches!(begin(&runs, "c", &UserId::local(), wait), Err(ServiceError::Interrupted)));
 }
 

@@ -111,6 +111,7 @@ impl House {
                 clock: clock.clone(),
                 tasks: tasks.clone(),
                 stop: stop.clone(),
+                stop_grace: Duration::from_secs(10),
                 max_running: options.max_running,
                 max_queued: options.max_queued,
                 default_plan: options.default_plan,
