@@ -87,6 +87,22 @@ impl Coherence {
             && self.epoch.load(SeqCst) == ticket.epoch
     }
 
+    /// Whether the key was not changed since, whatever became of the notices.
+    pub(crate) fn is_unchanged(&self, ticket: Ticket) -> bool {
+        self.stripes[ticket.stripe].generation.load(SeqCst) == ticket.generation
+    }
+
+    /// Whether notices arrive, and have begun to since `epoch`.
+    pub(crate) fn began_anew_since(&self, epoch: u64) -> bool {
+        let now = self.epoch.load(SeqCst);
+        now != epoch && now % 2 == 1
+    }
+
+    /// The epoch now, whether notices arrive or not.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(SeqCst)
+    }
+
     /// Makes every ticket of the key worthless.
     pub(crate) fn raise(&self, key: &str) {
         let stripe = self.hasher.hash_one(key) as usize % STRIPES;
@@ -142,22 +158,24 @@ pub(crate) struct Writing<'a> {
 
 impl Writing<'_> {
     /// The ticket with which the written value may be kept in memory; `None` if another writer or a notice came between,
-    /// for then nobody here knows whose value the remote tier has.
+    /// for then nobody here knows whose value the remote tier has. Either way the tickets taken meanwhile are worthless:
+    /// whoever read the old value must not keep it after this.
     pub(crate) fn written(&self) -> Option<Ticket> {
         let stripe = &self.coherence.stripes[self.ticket.stripe];
         let alone = stripe.writers.load(SeqCst) == 1;
-        let next = self.ticket.generation + 1;
-        // Raised before the value is kept: whoever read the old value meanwhile finds its ticket worthless.
-        let raised = stripe.generation.compare_exchange(self.ticket.generation, next, SeqCst, SeqCst).is_ok();
-        (alone && raised).then_some(Ticket { generation: next, ..self.ticket })
+        let before = stripe.generation.fetch_add(1, SeqCst);
+        (alone && before == self.ticket.generation)
+            .then_some(Ticket { generation: before + 1, ..self.ticket })
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let stripe = &self.coherence.stripes[self.ticket.stripe];
-        if stripe.writers.fetch_sub(1, SeqCst) > 1 || stripe.generation.load(SeqCst) == self.ticket.generation
-        {
+        let alone = stripe.writers.fetch_sub(1, SeqCst) == 1;
+        // Untouched but for what this writer has raised itself: the written value may have been kept.
+        let kept = alone && stripe.generation.load(SeqCst) == self.ticket.generation + 1;
+        if !kept {
             stripe.generation.fetch_add(1, SeqCst);
         }
     }
@@ -201,11 +219,26 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_during_a_write_forbids_keeping_its_value() {
+    fn a_notice_during_a_write_forbids_keeping_its_value_and_what_was_read_since() {
         let coherence = Coherence::new();
         let writing = coherence.write("a");
         coherence.raise("a");
+        // Of the old value: the write has not reached the remote tier yet.
+        let reading = coherence.ticket("a");
         assert_eq!(writing.written(), None);
+        assert!(!coherence.is_current(reading));
+        let reading = coherence.ticket("a");
+        drop(writing);
+        assert!(!coherence.is_current(reading), "whose value is there is not known until it ends");
+    }
+
+    #[test]
+    fn a_write_that_is_given_up_makes_worthless_what_was_read_meanwhile() {
+        let coherence = Coherence::new();
+        let writing = coherence.write("a");
+        let reading = coherence.ticket("a");
+        drop(writing);
+        assert!(!coherence.is_current(reading));
     }
 
     #[test]

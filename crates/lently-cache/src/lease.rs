@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,11 +21,13 @@ use tokio_util::task::TaskTracker;
 use crate::{
     coherence::Notice,
     error::CacheError,
-    redis::{Claim, RedisClient},
+    redis::{Claim, Over, RedisClient},
 };
 
 /// How often an owner gives a sign of life: twice may be missed.
 const RENEW_EVERY: Duration = Duration::from_millis(500);
+/// Waiting longer would only be a way to overflow a clock.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(86_400);
 /// Redis drops an expired key when it is asked for it; so much later it is asked.
 const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 
@@ -140,10 +142,11 @@ impl Leading<'_> {
     ) -> Result<Lead, CacheError> {
         let mut watch = self.watchers.watch(key);
         let token = self.tokens.draw();
-        let patience = Instant::now() + self.patience;
+        let patience = Instant::now() + self.patience.min(LONGEST_PATIENCE);
         let mut waited = false;
         loop {
-            let (stored, lasts) = match self.redis.claim(key, &token, self.anew && !waited).await? {
+            let over = if self.anew && !waited { Over::Failure } else { Over::Nothing };
+            let (stored, lasts) = match self.claim(key, &token, over).await? {
                 Claim::Unavailable => return Ok(Lead::Alone),
                 Claim::Led { stored } => {
                     let lease = Lease::hold(self.redis, key, token, self.upkeep);
@@ -172,6 +175,25 @@ impl Leading<'_> {
             }
         }
     }
+
+    /// Takes the lease from whoever has it; for those whose patience has ended.
+    pub(crate) async fn take_over(&self, key: &Arc<str>) -> Result<Lead, CacheError> {
+        let token = self.tokens.draw();
+        Ok(match self.claim(key, &token, Over::Lease).await? {
+            Claim::Led { .. } => Lead::Cluster(Lease::hold(self.redis, key, token, self.upkeep)),
+            Claim::Followed { .. } | Claim::Failed(_) | Claim::Unavailable => Lead::Alone,
+        })
+    }
+
+    /// A claim whose answer did not come may have been granted: then it is given back, behind it on the same wire.
+    async fn claim(&self, key: &Arc<str>, token: &str, over: Over) -> Result<Claim, CacheError> {
+        let claim = self.redis.claim(key, token, over).await;
+        if let Err(CacheError::Remote(_)) = &claim {
+            let (redis, key, token) = (self.redis.clone(), key.clone(), token.to_owned());
+            self.upkeep.spawn(async move { redis.release(&key, &token).await });
+        }
+        claim
+    }
 }
 
 /// A lease that is held. Dropped, it is given back, so that whoever waits need not wait for its end.
@@ -189,7 +211,7 @@ impl Lease {
     fn hold(redis: &RedisClient, key: &Arc<str>, token: String, upkeep: &TaskTracker) -> Self {
         let standing = Arc::new(Standing {
             lost: AtomicBool::new(false),
-            incarnation: AtomicUsize::new(redis.incarnation()),
+            server_run: AtomicU64::new(redis.server_run()),
         });
         let renewing =
             upkeep.spawn(renew_now_and_then(redis.clone(), key.clone(), token.clone(), standing.clone()));
@@ -208,9 +230,8 @@ impl Lease {
     pub(crate) async fn commit(mut self, stored: &[u8], ttl: Duration) -> Result<bool, CacheError> {
         self.renewing.abort();
         let standing = self.standing.clone();
-        // A new connection may lead to a Redis that has lost the lease.
-        let renewed = self.redis.incarnation() != standing.incarnation.load(Relaxed);
-        if renewed {
+        // A restarted Redis has lost the lease.
+        if self.redis.server_run() != standing.server_run.load(Relaxed) {
             standing.renew(&self.redis, &self.key, &self.token).await?;
         }
         if standing.lost.load(Relaxed) {
@@ -255,19 +276,19 @@ impl Drop for Lease {
 /// What is known of a lease that is held.
 struct Standing {
     lost: AtomicBool,
-    /// The connection over which it was last seen.
-    incarnation: AtomicUsize,
+    /// The run of the server that has it.
+    server_run: AtomicU64,
 }
 
 impl Standing {
-    /// Gives a sign of life. Over a new connection the lease is taken again where it is gone: a restarted Redis has lost it,
-    /// and a paid fetch would be lost with it. Whoever invalidates in that moment, before it is taken again, finds nothing to
-    /// forbid; that is the price, and it lasts for as long as a reconnect.
+    /// Gives a sign of life. After a restart of Redis, which has lost the lease, it is taken again if nobody else has it and
+    /// no value is there: a paid fetch would be lost with it. Whoever invalidates after the restart and before that finds
+    /// nothing to forbid; that is the price, and it lasts for as long as a reconnect.
     async fn renew(&self, redis: &RedisClient, key: &str, token: &str) -> Result<(), CacheError> {
-        let incarnation = redis.incarnation();
-        let revive = self.incarnation.load(Relaxed) != incarnation;
-        if redis.renew(key, token, revive).await? {
-            self.incarnation.store(incarnation, Relaxed);
+        let (before, run) = (self.server_run.load(Relaxed), redis.server_run());
+        let restarted = before != run && before != 0 && run != 0;
+        if redis.renew(key, token, restarted).await? {
+            self.server_run.store(run, Relaxed);
         } else {
             self.lost.store(true, Relaxed);
         }

@@ -33,8 +33,10 @@ struct Held {
 /// How long a copy is served without asking the remote tier whether it is still there.
 #[derive(Clone, Copy)]
 enum Trust {
-    /// The remote tier has no other: there is none, or it did not take the value.
+    /// There is no remote tier.
     Always,
+    /// The remote tier did not take the value in this epoch. Once notices arrive anew it is asked whether it has another.
+    Unwritten(u64),
     /// The remote tier tells nothing of changes.
     Until(Timestamp),
     /// As long as this epoch of notices lasts.
@@ -46,9 +48,11 @@ enum Trust {
 pub(crate) enum Written {
     /// It is there.
     Remotely,
-    /// There is no remote tier, or it did not take it. Asking it would only lose the value, and paying for it again is
-    /// worse than that another node's delete does not reach this copy.
+    /// There is no remote tier.
     HereAlone,
+    /// It did not take it, or did not say so. The copy is believed until it can be asked again: paying for the value again
+    /// is worse than that another node's delete does not reach it meanwhile.
+    Perhaps,
 }
 
 #[derive(Clone)]
@@ -72,6 +76,8 @@ pub(crate) enum Found {
     Trusted(Entry),
     /// Fresh by its own times, and the remote tier should be asked whether it still has it.
     Doubtful(Entry),
+    /// Fresh, and the remote tier, which did not take it, should be asked whether it has another, and given it if not.
+    Unwritten(Entry),
     /// There was something, no longer fresh.
     Expired,
     Absent,
@@ -106,6 +112,10 @@ impl Memory {
         }
         let trusted = match held.trust {
             Trust::Always => true,
+            Trust::Unwritten(epoch) if self.coherence.began_anew_since(epoch) => {
+                return Found::Unwritten(held.entry);
+            }
+            Trust::Unwritten(_) => true,
             Trust::Until(until) => now < until,
             Trust::Epoch(epoch) => self.coherence.believes(epoch, Instant::now()),
         };
@@ -155,12 +165,27 @@ impl Memory {
         if written == Written::Remotely {
             return self.fill(key, entry, ticket, now);
         }
-        let kept = self.insert(key, entry, Trust::Always);
-        if self.coherence.is_current(ticket) {
+        let trust = match written {
+            Written::HereAlone => Trust::Always,
+            Written::Perhaps | Written::Remotely => Trust::Unwritten(self.coherence.epoch()),
+        };
+        let kept = self.insert(key, entry, trust);
+        // The loss of the link, which may be why it was not taken, is no reason not to keep it.
+        if self.coherence.is_unchanged(ticket) {
             return kept;
         }
         self.remove(key);
         false
+    }
+
+    /// Goes on keeping a value that the remote tier does not have, unless the key changed since `ticket` was taken.
+    pub(crate) fn keep_unwritten(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket) {
+        if self.coherence.is_current(ticket) {
+            self.insert(key, entry, Trust::Unwritten(self.coherence.epoch()));
+            if !self.coherence.is_unchanged(ticket) {
+                self.remove(key);
+            }
+        }
     }
 
     fn insert(&self, key: &Arc<str>, entry: &Entry, trust: Trust) -> bool {
@@ -183,7 +208,7 @@ impl Memory {
             Notice::Flushed => {
                 self.coherence.notices_arrive(true);
                 if let Some(cache) = &self.cache {
-                    cache.retain(|_, held| matches!(held.trust, Trust::Always));
+                    cache.retain(|_, held| matches!(held.trust, Trust::Always | Trust::Unwritten(_)));
                 }
             }
         }

@@ -25,7 +25,10 @@ pub use self::{
     config::{MAX_CONNECTIONS, RedisConfig, TlsConfig},
     link::LinkState,
 };
-pub(crate) use self::{lease::Claim, tracking::Listener};
+pub(crate) use self::{
+    lease::{Claim, Over},
+    tracking::Listener,
+};
 use self::{
     link::{Lane, Link},
     tracking::Tracking,

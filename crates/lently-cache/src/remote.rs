@@ -72,6 +72,19 @@ impl Remote {
         }
     }
 
+    /// Stores a value where there is none and nobody fetches one; whether it did. The file of a disk tier takes it in any case.
+    pub(crate) async fn set_if_absent(
+        &self,
+        key: &str,
+        stored: Bytes,
+        ttl: Duration,
+    ) -> Result<bool, CacheError> {
+        match self {
+            Self::Redis(redis) => redis.set_if_absent(key, &stored, ttl).await,
+            Self::None | Self::Disk(_) => self.set(key, stored, ttl).await.map(|()| true),
+        }
+    }
+
     /// Deletes a value; a fetch that is under way anywhere does not bring it back.
     pub(crate) async fn delete(&self, key: &str) -> Result<u64, CacheError> {
         match self {

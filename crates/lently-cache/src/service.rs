@@ -35,8 +35,8 @@ use crate::{
 pub const MAX_KEY_BYTES: usize = 1024;
 /// The cache. Cheap to clone; all clones are one cache.
 ///
-/// Its verbs can be cancelled by dropping them: a fetch that is under way goes on and its value is kept, a write
-/// may or may not have happened.
+/// Its verbs can be cancelled by dropping them: a fetch that is under way goes on and its value is kept, and a change
+/// that was begun is carried to its end.
 #[derive(Clone)]
 pub struct CacheService(Arc<Inner>);
 
@@ -141,10 +141,14 @@ impl CacheService {
         if value.len() as u64 > self.0.max_value_bytes {
             return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.0.max_value_bytes });
         }
-        self.0.flights.fence(key).await;
-        self.0.failures.forget(key);
         let entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
-        Ok(self.0.store(&Arc::from(key), policy, &entry, None).await)
+        let (inner, key, policy) = (self.0.clone(), Arc::<str>::from(key), policy.clone());
+        self.to_its_end(async move {
+            inner.flights.fence(&key).await;
+            inner.failures.forget(&key);
+            Ok(inner.store(&key, &policy, &entry, Right::Set).await)
+        })
+        .await
     }
 
     /// Deletes `key` in both tiers; 1 if any had it. What is being fetched for it goes to those who wait and is not
@@ -154,17 +158,20 @@ impl CacheService {
     /// The remote tier could not be asked: the memory copy is gone, the remote one may still be there.
     pub async fn delete(&self, key: &str) -> Result<u64, CacheError> {
         check_key(key).map_err(CacheError::BadKey)?;
-        let inner = &*self.0;
-        inner.flights.fence(key).await;
-        inner.failures.forget(key);
-        let writing = inner.memory.write(key);
-        let in_memory = inner.memory.remove(key);
-        let remote = inner.swallow_count(inner.remote.delete(key).await);
-        drop(writing);
-        inner.memory.remove(key);
-        let deleted = remote?.max(u64::from(in_memory));
-        inner.counters.deleted(deleted);
-        Ok(deleted)
+        let (inner, key) = (self.0.clone(), key.to_owned());
+        self.to_its_end(async move {
+            inner.flights.fence(&key).await;
+            inner.failures.forget(&key);
+            let writing = inner.memory.write(&key);
+            let in_memory = inner.memory.remove(&key);
+            let remote = inner.swallow_count(inner.remote.delete(&key).await);
+            drop(writing);
+            inner.memory.remove(&key);
+            let deleted = remote?.max(u64::from(in_memory));
+            inner.counters.deleted(deleted);
+            Ok(deleted)
+        })
+        .await
     }
 
     /// Deletes every key that matches, in both tiers; how many there were.
@@ -172,18 +179,30 @@ impl CacheService {
     /// # Errors
     /// As [`delete`](Self::delete).
     pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
-        let inner = &*self.0;
-        inner.flights.fence_matching(Some(pattern)).await;
-        inner.failures.forget_matching(pattern);
-        inner.memory.distrust_reads();
-        let in_memory = inner.memory.remove_matching(pattern);
-        let remote = inner.swallow_count(inner.remote.delete_pattern(pattern).await);
-        inner.memory.distrust_reads();
-        inner.memory.remove_matching(pattern);
-        // Memory holds copies of what the remote tier has, except what only memory took.
-        let deleted = remote?.max(in_memory);
-        inner.counters.deleted(deleted);
-        Ok(deleted)
+        let (inner, pattern) = (self.0.clone(), pattern.clone());
+        self.to_its_end(async move {
+            inner.flights.fence_matching(Some(&pattern)).await;
+            inner.failures.forget_matching(&pattern);
+            inner.memory.distrust_reads();
+            let in_memory = inner.memory.remove_matching(&pattern);
+            let remote = inner.swallow_count(inner.remote.delete_pattern(&pattern).await);
+            inner.memory.distrust_reads();
+            inner.memory.remove_matching(&pattern);
+            // Memory holds copies of what the remote tier has, except what only memory took.
+            let deleted = remote?.max(in_memory);
+            inner.counters.deleted(deleted);
+            Ok(deleted)
+        })
+        .await
+    }
+
+    /// Runs a change on a task of its own: a caller that leaves in the middle would leave memory with what the remote tier
+    /// no longer has.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, CacheError>> + Send + 'static,
+    ) -> Result<T, CacheError> {
+        self.0.tasks.spawn(change).await.map_err(|error| CacheError::Remote(error.to_string()))?
     }
 
     /// What [`delete_pattern`](Self::delete_pattern) would delete: keys, bytes as stored, and what they cost.
@@ -223,7 +242,7 @@ impl CacheService {
         let now = inner.clock.now();
         let doubtful = match inner.memory.get(key, now) {
             Found::Trusted(entry) => return Some(entry.ttl(now)),
-            Found::Doubtful(entry) => Some(entry.ttl(now)),
+            Found::Doubtful(entry) | Found::Unwritten(entry) => Some(entry.ttl(now)),
             Found::Expired | Found::Absent => None,
         };
         match inner.swallow_count(inner.remote.ttl(key).await) {
@@ -298,16 +317,21 @@ impl Inner {
                 self.counters.recalled(kind, began.map(|began| began.elapsed()));
                 Some(entry)
             }
-            Found::Doubtful(_) | Found::Expired | Found::Absent => None,
+            Found::Doubtful(_) | Found::Unwritten(_) | Found::Expired | Found::Absent => None,
         }
     }
 
     /// Memory, then the remote tier. Fills memory. `policy_fresh` is the life a bare value would have.
     async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>) -> Lookup {
         let now = self.clock.now();
+        let mut unwritten = false;
         let (doubtful, expired) = match self.memory.get(key, now) {
             Found::Trusted(entry) => return Lookup::Fresh(entry),
             Found::Doubtful(entry) => (Some(entry), false),
+            Found::Unwritten(entry) => {
+                unwritten = true;
+                (Some(entry), false)
+            }
             Found::Expired => {
                 self.memory.remove(key);
                 (None, true)
@@ -325,8 +349,14 @@ impl Inner {
         let stored = match stored {
             Ok(Some(stored)) => stored,
             Ok(None) => {
-                if doubtful.is_some() {
-                    self.memory.remove(key);
+                match doubtful {
+                    // It never got there: this is the only copy of what was paid for.
+                    Some(entry) if unwritten => {
+                        self.memory.keep_unwritten(&Arc::from(key), &entry, ticket);
+                        return Lookup::Fresh(entry);
+                    }
+                    Some(_) => drop(self.memory.remove(key)),
+                    None => {}
                 }
                 return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
             }
@@ -365,8 +395,8 @@ impl Inner {
         envelope::decode(stored, kind, tier, limits, self.clock.now(), bare)
     }
 
-    /// Writes both tiers: with a lease, if it still holds; without one, over whatever is there.
-    async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry, lease: Option<Lease>) -> Stored {
+    /// Writes both tiers, by the right that `claim` gives.
+    async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry, claim: Right) -> Stored {
         let now = self.clock.now();
         let ttl = between(now, entry.fresh_until);
         if ttl.is_zero() {
@@ -377,9 +407,10 @@ impl Inner {
             None => Ok(false),
             Some(_) => {
                 let stored = envelope::encode(policy, entry);
-                self.swallow_count(match lease {
-                    Some(lease) => lease.commit(&stored, ttl).await,
-                    None => self.remote.set(key, stored, ttl).await.map(|()| true),
+                self.swallow_count(match claim {
+                    Right::Lease(lease) => lease.commit(&stored, ttl).await,
+                    Right::Fetched => self.remote.set_if_absent(key, stored, ttl).await,
+                    Right::Set => self.remote.set(key, stored, ttl).await.map(|()| true),
                 })
             }
         };
@@ -390,7 +421,11 @@ impl Inner {
             self.memory.remove(key);
             return Stored { memory: false, remote: false };
         }
-        let written = if remote { Written::Remotely } else { Written::HereAlone };
+        let written = match self.remote.tier() {
+            None => Written::HereAlone,
+            Some(_) if remote => Written::Remotely,
+            Some(_) => Written::Perhaps,
+        };
         let memory = self.memory.keep(key, entry, &writing, written, now);
         if memory || remote {
             self.counters.set(policy.kind);
@@ -404,6 +439,16 @@ impl Inner {
         }
         result
     }
+}
+
+/// By what right a value is written.
+enum Right {
+    /// A caller set it: over whatever is there.
+    Set,
+    /// It was fetched for the cluster: if the lease still holds.
+    Lease(Lease),
+    /// It was fetched without a lease, because Redis could not be asked: if nobody has put anything there since.
+    Fetched,
 }
 
 fn check_key(key: &str) -> Result<(), &'static str> {

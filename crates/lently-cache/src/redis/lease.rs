@@ -27,7 +27,7 @@ local stored = redis.pcall('GET', KEYS[1])
 if type(stored) == 'table' then stored = false end
 local state = lease and string.sub(lease, 1, 1)
 if state == 'F' and ARGV[3] == '0' then return {2, string.sub(lease, 2), 0} end
-if state ~= 'L' then
+if state ~= 'L' or ARGV[3] == '2' then
   redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
   return {1, stored, 0}
 end
@@ -36,7 +36,7 @@ return {0, stored, redis.call('PTTL', KEYS[2])}";
 const RENEW: &str = "\
 local lease = redis.call('GET', KEYS[1])
 if lease == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-if not lease and ARGV[3] == '1' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
+if not lease and ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
 return 0";
 
 const COMMIT: &str = "\
@@ -48,6 +48,11 @@ return 1";
 const FAIL: &str = "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], 'F' .. ARGV[2], 'PX', ARGV[3])
+return 1";
+
+const SET_IF_ABSENT: &str = "\
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1";
 
 const RELEASE: &str =
@@ -66,6 +71,17 @@ local state = lease and string.sub(lease, 1, 1)
 if state == 'L' then redis.call('SET', KEYS[1], 'X', 'PX', ARGV[1]) end
 if state == 'F' then redis.call('DEL', KEYS[1]) end
 return 0";
+
+/// What a claim does not mind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Over {
+    /// It minds a lease and a remembered failure.
+    Nothing = 0,
+    /// Not a failure.
+    Failure = 1,
+    /// Not even another's lease: that fetch may no longer commit.
+    Lease = 2,
+}
 
 /// What came of the wish to fetch.
 #[derive(Debug)]
@@ -89,14 +105,14 @@ pub(crate) enum Claim {
 }
 
 impl RedisClient {
-    /// Takes the lease of `key` for the owner of `token`, if nobody has it; with `anew` also over a remembered failure.
-    pub(crate) async fn claim(&self, key: &str, token: &str, anew: bool) -> Result<Claim, CacheError> {
+    /// Takes the lease of `key` for the owner of `token`, if nobody has it, or over what `over` says.
+    pub(crate) async fn claim(&self, key: &str, token: &str, over: Over) -> Result<Claim, CacheError> {
         if !self.0.link.may_script() {
             return Ok(Claim::Unavailable);
         }
         let mut script = redis::cmd("EVAL");
         script.arg(CLAIM).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(token);
-        script.arg(milliseconds(LEASE)).arg(u8::from(anew));
+        script.arg(milliseconds(LEASE)).arg(over as u8);
         let (state, found, lasts): (u8, Option<Vec<u8>>, i64) = self.change(&script).await?;
         let found = found.map(Bytes::from);
         Ok(match state {
@@ -109,23 +125,18 @@ impl RedisClient {
         })
     }
 
-    /// Prolongs the lease; false if it is no longer this owner's. With `revive` it is taken again where it is gone, as
-    /// after a restart of the server.
+    /// Prolongs the lease; false if it is no longer this owner's. With `revive`, after a restart of the server, it is taken
+    /// again where it is gone and there is no value.
     pub(crate) async fn renew(&self, key: &str, token: &str, revive: bool) -> Result<bool, CacheError> {
         let mut script = redis::cmd("EVAL");
-        script
-            .arg(RENEW)
-            .arg(1)
-            .arg(self.lease(key))
-            .arg(token)
-            .arg(milliseconds(LEASE))
-            .arg(u8::from(revive));
+        script.arg(RENEW).arg(2).arg(self.lease(key)).arg(self.full(key));
+        script.arg(token).arg(milliseconds(LEASE)).arg(u8::from(revive));
         self.change(&script).await
     }
 
-    /// A number that changes whenever the connection is a new one.
-    pub(crate) fn incarnation(&self) -> usize {
-        self.0.link.incarnation()
+    /// A number that is another after the server was restarted, or is another one; 0 where it is not known.
+    pub(crate) fn server_run(&self) -> u64 {
+        self.0.link.server_run()
     }
 
     /// Stores the value and gives the lease back, if it is still this owner's; whether it was.
@@ -180,6 +191,22 @@ impl RedisClient {
             .arg(milliseconds(ttl))
             .ignore();
         self.bounded(Lane::Tracked, async |mut connection| both.query_async(&mut connection).await).await
+    }
+
+    /// Stores a value where there is none, and neither a lease nor what forbids one; whether it did.
+    pub(crate) async fn set_if_absent(
+        &self,
+        key: &str,
+        stored: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, CacheError> {
+        if !self.0.link.may_script() {
+            return self.set(key, stored, ttl).await.map(|()| true);
+        }
+        let mut script = redis::cmd("EVAL");
+        script.arg(SET_IF_ABSENT).arg(2).arg(self.full(key)).arg(self.lease(key));
+        script.arg(stored).arg(milliseconds(ttl));
+        self.change(&script).await
     }
 
     /// Deletes a value, and forbids whoever fetches the key to bring it back, in one step; how many there were, 0 or 1.

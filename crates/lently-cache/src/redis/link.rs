@@ -6,9 +6,10 @@
 //! 9.4 s a call, 99 of 99 calls timed out without recovery; redis-rs 1.8.1, November 2026), hence this.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -70,8 +71,9 @@ pub(super) struct Link {
     told: AtomicBool,
     /// Whether our user may run scripts, as leases need.
     scripts: AtomicBool,
-    /// How often a connection was made.
-    incarnation: AtomicUsize,
+    /// A hash of the server's run id.
+    server_run: AtomicU64,
+    hasher: RandomState,
     suspected: Notify,
     changed: Notify,
     status: Mutex<Status>,
@@ -96,7 +98,8 @@ impl Link {
             next: AtomicUsize::new(0),
             told: AtomicBool::new(false),
             scripts: AtomicBool::new(false),
-            incarnation: AtomicUsize::new(0),
+            server_run: AtomicU64::new(0),
+            hasher: RandomState::new(),
             suspected: Notify::new(),
             changed: Notify::new(),
             status: Mutex::new(Status { state: LinkState::Connecting, since, last_error: None }),
@@ -124,9 +127,9 @@ impl Link {
         self.scripts.load(Ordering::Relaxed)
     }
 
-    /// A number that changes with each new connection: the server may be another one, or have lost everything.
-    pub(super) fn incarnation(&self) -> usize {
-        self.incarnation.load(Ordering::Relaxed)
+    /// A number that is another for another run of the server; 0 where our user may not ask.
+    pub(super) fn server_run(&self) -> u64 {
+        self.server_run.load(Ordering::Relaxed)
     }
 
     /// Takes the connections out of use until the supervisor has asked them, or others, and got an answer.
@@ -168,9 +171,10 @@ impl Link {
         let mut pause = FIRST_PAUSE;
         while !stop.is_cancelled() {
             match self.connect().await {
+                // It was closed meanwhile.
+                Ok(_) if stop.is_cancelled() => break,
                 Ok(connections) => {
                     pause = FIRST_PAUSE;
-                    self.incarnation.fetch_add(1, Ordering::Relaxed);
                     self.publish(connections.clone());
                     tokio::select! {
                         () = stop.cancelled() => {}
@@ -231,13 +235,21 @@ impl Link {
         let tracked = tracking.arm(&mut connection).await;
         let scripted = redis::cmd("EVAL").arg("return 1").arg(0).query_async::<u8>(&mut connection).await;
         self.scripts.store(scripted.is_ok(), Ordering::Relaxed);
+        let server = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await;
+        let run = server
+            .ok()
+            .and_then(|told| Some(told.lines().find(|line| line.starts_with("run_id:"))?.to_owned()));
+        self.server_run.store(run.map_or(0, |run| self.hasher.hash_one(run) | 1), Ordering::Relaxed);
         for (refused, without) in [
             (tracked, "CLIENT TRACKING: copies in memory are trusted for two seconds only"),
             (scripted.map(drop), "EVAL: nodes that miss at the same moment each fetch for themselves"),
         ] {
             match refused {
                 Ok(()) => {}
-                Err(error) if error.is_io_error() || error.is_connection_dropped() => return Err(error),
+                // Whatever is not a refusal may be otherwise at the next attempt: loading, busy, a broken wire.
+                Err(error) if error.code() != Some("NOPERM") && !error.to_string().contains("unknown") => {
+                    return Err(error);
+                }
                 Err(error) if self.told.load(Ordering::Relaxed) => drop(error),
                 Err(error) => {
                     tracing::warn!(redis = %self.config.address(), %error, "Redis refuses {without}");

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{CacheService, Inner, check_key};
+use super::{CacheService, Inner, Right, check_key};
 use crate::{
     entry::{Answer, FetchError, FetchFailure, Fetched, Lookup, Outcome, Tier},
     envelope::{self, Decoded},
@@ -199,7 +199,9 @@ impl Inner {
             );
             return Landed::Fetched { entry, stored: false };
         }
-        let stored = flight.unless_fenced(self.store(key, policy, &entry, lease)).await;
+        let stored = flight
+            .unless_fenced(self.store(key, policy, &entry, lease.map_or(Right::Fetched, Right::Lease)))
+            .await;
         Landed::Fetched { entry, stored: stored.is_some_and(crate::entry::Stored::anywhere) }
     }
 
@@ -218,7 +220,9 @@ impl Inner {
             let remembering = async {
                 match (lease, encode(&error)) {
                     (Some(lease), Some(record)) => {
-                        let _ = self.swallow_count(lease.fail(&record, lasts).await);
+                        if self.swallow_count(lease.fail(&record, lasts).await).is_err() {
+                            self.failures.remember(key, &error, now, lasts);
+                        }
                     }
                     _ => self.failures.remember(key, &error, now, lasts),
                 }
@@ -239,7 +243,11 @@ impl Inner {
 
     /// Becomes the one who fetches in the whole cluster, or lands with what another fetched.
     async fn take_the_lead(&self, key: &Arc<str>, policy: &Policy, look: bool) -> Turn {
-        let Remote::Redis(redis) = &self.remote else { return self.remembered(key, look) };
+        // What was learned while nobody else could be told is not forgotten when they can.
+        if let Turn::Land(landed) = self.remembered(key, look) {
+            return Turn::Land(landed);
+        }
+        let Remote::Redis(redis) = &self.remote else { return Turn::Fetch(None) };
         let leading = Leading {
             redis,
             watchers: &self.watchers,
@@ -260,7 +268,7 @@ impl Inner {
         });
         match self.swallow_count(lead.await) {
             // Without Redis each process fetches for itself.
-            Err(_) | Ok(Lead::Alone) => self.remembered(key, look),
+            Err(_) | Ok(Lead::Alone) => Turn::Fetch(None),
             Ok(Lead::Failed(record)) => match decode(&record) {
                 Some(error) => Turn::Land(Landed::Remembered(error)),
                 // Another version's words. Fetching is what would be done without them.
@@ -268,7 +276,10 @@ impl Inner {
             },
             Ok(Lead::Cluster(lease)) => Turn::Fetch(Some(lease)),
             Ok(Lead::Patience) => match policy.after_wait {
-                AfterWait::Fetch => Turn::Fetch(None),
+                AfterWait::Fetch => match self.swallow_count(leading.take_over(key).await) {
+                    Ok(Lead::Cluster(lease)) => Turn::Fetch(Some(lease)),
+                    _ => Turn::Fetch(None),
+                },
                 AfterWait::Fail => {
                     Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }))
                 }

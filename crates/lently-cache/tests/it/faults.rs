@@ -269,3 +269,30 @@ async fn a_delete_that_redis_cannot_be_told_is_an_error_and_memory_forgets_anywa
     assert!(bench.cache.delete("thing:1").await.is_err());
     assert_eq!(look(&bench.cache, "thing:1").await, None);
 }
+
+/// The wire breaks between the end of the fetch and the answer to its commit: nobody knows whether Redis has the value.
+#[tokio::test]
+async fn a_value_paid_for_is_kept_although_the_wire_breaks_while_it_is_stored() {
+    for wire in [Wire::Stalled, Wire::Cut] {
+        let server = RedisServer::start().await;
+        let proxy = std::sync::Arc::new(Proxy::to(server.address()).await);
+        let config = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
+        let bench = open(RemoteConfig::Redis(config)).await;
+        up(&bench).await;
+        let (breaking, calls) = (proxy.clone(), Upstream::default());
+        let counted = calls.clone();
+        let fetch = move || async move {
+            counted.count();
+            breaking.set(wire);
+            Ok(lently_cache::Fetched::new("1"))
+        };
+        let answer = bench.cache.get_or_set("thing:1", &policy(), fetch).await.expect("an answer");
+        assert_eq!(answer.outcome, Outcome::Fetched { stored: true }, "{wire:?}");
+        down(&bench).await;
+        assert!(look(&bench.cache, "thing:1").await.is_some(), "{wire:?}");
+        proxy.set(Wire::Whole);
+        up(&bench).await;
+        let again = bench.cache.get_or_set("thing:1", &policy(), calls.fetch("2")).await.expect("an answer");
+        assert_eq!((again.entry.value, calls.calls()), (Bytes::from_static(b"1"), 1), "{wire:?}");
+    }
+}
