@@ -31,7 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const WAL_ATTEMPTS: u32 = 50;
 /// How long a caller waits for the file at most; a disk that hangs is a miss.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// So many calls at once; more wait, within their timeout.
+/// So many reads at once, and so many writes; more wait, within their timeout.
 const MOST_CALLS: usize = 64;
 /// The size is looked at when a process has written this share of it, and at its first write.
 const SWEEP_SHARE: u64 = 16;
@@ -47,7 +47,9 @@ struct Inner {
     path: PathBuf,
     reader: Mutex<Connection>,
     writer: Mutex<Option<Connection>>,
-    calls: Arc<Semaphore>,
+    /// Places of their own, so that writes that wait for another process leave some for reads.
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
     max_bytes: u64,
     /// What was written since the size was looked at.
     unswept_bytes: AtomicU64,
@@ -72,7 +74,8 @@ impl Disk {
             path,
             reader: Mutex::new(reader),
             writer: Mutex::new(None),
-            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            reads: Arc::new(Semaphore::new(MOST_CALLS)),
+            writes: Arc::new(Semaphore::new(MOST_CALLS)),
             max_bytes,
             unswept_bytes: AtomicU64::new(u64::MAX),
             errors: AtomicU64::new(0),
@@ -187,7 +190,7 @@ impl Disk {
         work: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CacheError> {
         let this = self.0.clone();
-        self.call(move |now| work(&mut lock(&this.reader), now)).await
+        self.call(&self.0.reads, move |now| work(&mut lock(&this.reader), now)).await
     }
 
     async fn write<T: Send + 'static>(
@@ -195,7 +198,7 @@ impl Disk {
         work: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CacheError> {
         let this = self.0.clone();
-        self.call(move |now| {
+        self.call(&self.0.writes, move |now| {
             let mut writer = lock(&this.writer);
             let connection = match writer.take() {
                 Some(connection) => writer.insert(connection),
@@ -208,11 +211,12 @@ impl Disk {
 
     async fn call<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         work: impl FnOnce(i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CacheError> {
         let this = self.0.clone();
         let done = timeout(CALL_TIMEOUT, async {
-            let Ok(place) = self.0.calls.clone().acquire_owned().await else {
+            let Ok(place) = places.clone().acquire_owned().await else {
                 return Err("it is closed".to_owned());
             };
             let done = tokio::task::spawn_blocking(move || {
