@@ -151,17 +151,29 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
             let left = entry.ttl(app.clock.now()).as_secs();
             return Ok(found(entry.tier.name(), left, &entry.value));
         }
-        What::Delete { key } => json!({ "deleted": cache.delete(key).await.map_err(failed)? }),
+        What::Delete { key } => {
+            let pattern = Pattern::parse(&Pattern::escape(key)).map_err(|error| CliError::of(&error))?;
+            invalidate(app, &pattern).await?
+        }
         What::Pattern { pattern, dry_run: true, .. } => {
-            dry_run(pattern, cache.measure_pattern(pattern).await.map_err(failed)?)
+            let measure = app.lently.analyses().measure_pattern(pattern).await;
+            let measure = measure.map_err(|error| CliError::of(&error))?;
+            let mut facts = dry_run(pattern, measure.report);
+            facts["expired"] = measure.expired.into();
+            facts
         }
-        What::Pattern { pattern, .. } => {
-            json!({ "deleted": cache.delete_pattern(pattern).await.map_err(failed)? })
-        }
+        What::Pattern { pattern, .. } => invalidate(app, pattern).await?,
         What::Warm { videos, max_comments } => return Ok(warm(app, videos, *max_comments).await),
         What::Flush { .. } => json!({ "deleted": cache.flush_all().await.map_err(failed)? }),
     };
     Ok(Told::Facts(facts))
+}
+
+/// As the server does it: analyses that are in the store alone are made anew, too.
+async fn invalidate(app: &App, pattern: &Pattern) -> Result<Value, CliError> {
+    let done = app.lently.analyses().invalidate_pattern(pattern).await;
+    let done = done.map_err(|error| CliError::of(&error))?;
+    Ok(json!({ "deleted": done.deleted, "expired": done.expired }))
 }
 
 /// A value for standard output, and where it was for people.

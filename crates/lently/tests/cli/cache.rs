@@ -35,8 +35,12 @@ fn the_local_cache_is_looked_into_and_changed() {
         0,
         "a key is no pattern"
     );
-    assert_eq!(machine.run(&["cache", "delete", &key, "--json"]).ok().json()["deleted"], 1);
+    let deleted = machine.run(&["cache", "delete", &key, "--json"]).ok().json();
+    assert_eq!((&deleted["deleted"], &deleted["expired"]), (&json!(1), &json!(1)));
     assert_eq!(machine.run(&["cache", "get", &key]).code, Some(1));
+    let file = machine.home.path().join("x.csv").display().to_string();
+    let anew = machine.run(&["analyze", &file, "--json"]).ok().json();
+    assert_eq!(anew["cached"], false, "the store does not bring back what was deleted");
 }
 
 #[test]
