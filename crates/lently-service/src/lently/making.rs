@@ -49,9 +49,10 @@ impl Lently {
                 return Err(error);
             }
         };
+        // At once: whoever erases what is being made finds the line, and takes it away.
+        self.inner.access.grant(user, id).await;
         self.settle(needless.into_iter().collect(), false).await;
         self.forget_usage(user).await;
-        self.inner.access.grant(user, id).await;
         Ok((run, own))
     }
 
