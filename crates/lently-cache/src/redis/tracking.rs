@@ -6,7 +6,7 @@
 //! it does not hold, about 60 bytes each. `NOLOOP` keeps a connection's own plain writes from coming back (measured with
 //! redis-server 7.0.15: not those made inside of scripts), so all writes go over the tracked connection.
 //! Pushes are handled on the connection's own driver, in the order of the wire; an answer to `PING` therefore proves that
-//! every notice before it was heard.
+//! every notice of a change acknowledged before it was heard.
 
 use std::sync::{
     Arc,

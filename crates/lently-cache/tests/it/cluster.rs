@@ -12,14 +12,14 @@ use lently_cache::{
     AfterWait, CacheService, Clock, Cost, FailureClass, FetchError, FetchFailure, Fetched, LinkState,
     Outcome, Pattern, Policy, RedisConfig,
 };
-use lently_testing::{RedisOptions, RedisServer, wait_until};
+use lently_testing::{RedisServer, wait_until};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
 use crate::support::{
-    BOUND, Bench, Gate, THING, Upstream, config, is_missing, look, on_redis, open, policy, put, redis_config,
+    BOUND, Bench, Gate, THING, Upstream, config, is_missing, look, on_a_strict_redis, on_redis, policy, put,
 };
 
 async fn node(server: &RedisServer) -> Bench {
@@ -244,16 +244,7 @@ async fn leases_are_no_entries_to_those_who_look_at_the_cache() {
 
 #[tokio::test]
 async fn a_user_that_may_run_no_scripts_fetches_for_each_node() {
-    let rules = ">secret ~lently-test:* -@all +get +set +unlink +exists +pttl +scan +ping +strlen +getrange";
-    let options = RedisOptions { user: Some(("lently".into(), rules.into())), ..RedisOptions::default() };
-    let server = RedisServer::start_with(options).await;
-    let config = RedisConfig {
-        username: Some("lently".into()),
-        password: Some("secret".to_owned().into()),
-        ..redis_config(&server)
-    };
-    let bench = open(lently_cache::RemoteConfig::Redis(config)).await;
-    wait_until("the link is up", BOUND, async || bench.cache.health().state == LinkState::Up).await;
+    let (_server, bench) = on_a_strict_redis().await;
     let upstream = Upstream::default();
     let answer = bench.cache.get_or_set("thing:1", &policy(), upstream.fetch("1")).await.expect("an answer");
     assert_eq!(answer.outcome, Outcome::Fetched { stored: true });

@@ -4,10 +4,11 @@
 
 use bytes::Bytes;
 use lently_cache::{LinkState, MEMORY_TRUST, Outcome, RedisConfig, RemoteConfig, Tier};
-use lently_testing::{Proxy, RedisOptions, RedisServer, Wire, wait_until};
+use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
 use crate::support::{
-    BOUND, Bench, THING, Upstream, is_missing, look, on_redis, open, policy, put, redis_config,
+    BOUND, Bench, THING, Upstream, is_missing, look, on_a_strict_redis, on_redis, open, policy, put,
+    redis_config,
 };
 
 /// Until the link is up and changes are told.
@@ -216,16 +217,7 @@ async fn a_connection_that_the_server_closes_is_made_again_and_hears_again() {
 
 #[tokio::test]
 async fn a_server_that_refuses_to_tell_is_asked_again_after_the_trust_in_a_copy() {
-    let rules = ">secret ~lently-test:* -@all +get +set +unlink +exists +pttl +scan +ping +strlen +getrange";
-    let options = RedisOptions { user: Some(("lently".into(), rules.into())), ..RedisOptions::default() };
-    let server = RedisServer::start_with(options).await;
-    let config = RedisConfig {
-        username: Some("lently".into()),
-        password: Some("secret".to_owned().into()),
-        ..redis_config(&server)
-    };
-    let bench = open(RemoteConfig::Redis(config)).await;
-    wait_until("the link is up", BOUND, async || bench.cache.health().state == LinkState::Up).await;
+    let (server, bench) = on_a_strict_redis().await;
     assert!(!bench.cache.health().tracking);
     put(&bench.cache, "thing:1", "1").await;
     assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").1, Tier::Memory);

@@ -15,7 +15,7 @@ use lently_cache::{
     AfterWait, CacheConfig, CacheService, Clock, Cost, FailureTtl, FetchFailure, Fetched, Kind, Lookup,
     Policy, RedisConfig, RemoteConfig, Tier,
 };
-use lently_testing::{RedisServer, wait_until};
+use lently_testing::{RedisOptions, RedisServer, wait_until};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -83,6 +83,21 @@ pub fn disk(path: &Path) -> RemoteConfig {
 
 pub fn redis(server: &RedisServer) -> RemoteConfig {
     RemoteConfig::Redis(redis_config(server))
+}
+
+/// A cache whose user may do nothing but read and write: no notices, no scripts.
+pub async fn on_a_strict_redis() -> (RedisServer, Bench) {
+    let rules = ">secret ~lently-test:* -@all +get +set +unlink +exists +pttl +scan +ping +strlen +getrange";
+    let options = RedisOptions { user: Some(("lently".into(), rules.into())), ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await;
+    let config = RedisConfig {
+        username: Some("lently".into()),
+        password: Some("secret".to_owned().into()),
+        ..redis_config(&server)
+    };
+    let bench = open(RemoteConfig::Redis(config)).await;
+    wait_until("the link is up", BOUND, async || bench.cache.health().is_up()).await;
+    (server, bench)
 }
 
 pub fn redis_config(server: &RedisServer) -> RedisConfig {

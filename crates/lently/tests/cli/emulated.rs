@@ -8,9 +8,13 @@ use std::{
 };
 
 use lently_emulator::{Data, Emulator, EmulatorConfig, Latency, SAMPLES};
+use lently_testing::wait_until;
 use serde_json::json;
 
 use crate::Machine;
+
+/// Reached only by a broken program.
+const BOUND: Duration = Duration::from_secs(60);
 
 async fn emulated() -> (Emulator, Machine) {
     let emulator = Emulator::start(EmulatorConfig {
@@ -59,34 +63,34 @@ async fn a_demo_whose_reader_has_left_by_the_invitation_does_not_serve_on_unseen
         let out = OwnedFd::from(open());
         machine.command(args).stdout(out).stderr(Stdio::null()).spawn().expect("the binary runs")
     };
-    let pause = || tokio::time::sleep(Duration::from_millis(20));
 
     let reader = UnixDatagram::bind(&path).expect("a socket");
     reader.set_nonblocking(true).expect("a socket");
     let taken = || std::iter::from_fn(|| reader.recv(&mut [0; 1 << 16]).ok());
     let (mut demo, mut writes) = (start(&["demo", "--once"]), 0);
-    while demo.try_wait().expect("its state").is_none() {
+    wait_until("the demo ends", BOUND, async || {
+        let ended = demo.try_wait().expect("its state").is_some();
         writes += taken().count();
-        pause().await;
-    }
-    writes += taken().count();
+        ended
+    })
+    .await;
 
     let other = open();
     other.set_nonblocking(true).expect("a socket");
     while other.send(b"full").is_ok() {}
     assert_eq!(taken().take(writes).count(), writes, "the queue is too short for a demo");
     let mut demo = start(&["demo"]);
-    while other.send(b"probe").is_ok() {
-        assert_eq!(taken().take(1).count(), 1);
-        pause().await;
-    }
-    drop(reader);
-    let ended = tokio::time::timeout(Duration::from_secs(60), async {
-        while demo.try_wait().expect("its state").is_none() {
-            pause().await;
-        }
+    wait_until("the demo fills the queue", BOUND, async || {
+        let full = other.send(b"probe").is_err();
+        assert!(full || taken().take(1).count() == 1);
+        full
     })
     .await;
+    drop(reader);
+    // The shorter bound first, so that a demo that serves on is killed and not left behind.
+    let ending =
+        wait_until("the demo ends", BOUND * 2, async || demo.try_wait().expect("its state").is_some());
+    let ended = tokio::time::timeout(BOUND, ending).await;
     let _ = demo.kill();
     let _ = demo.wait();
     assert!(ended.is_ok(), "it serves on");
