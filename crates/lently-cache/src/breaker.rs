@@ -3,8 +3,10 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// So many errors in a row open the circuit.
 const OPENS_AFTER: u32 = 5;

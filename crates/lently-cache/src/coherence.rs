@@ -7,8 +7,10 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// How long copies in memory are believed after the last sign that the remote tier's notices of changes arrive. This is the
 /// bound on serving what another process has changed; a tier that sends no notices is asked again after as long.

@@ -167,6 +167,7 @@ impl Leading<'_> {
             waited = true;
             let expiry = Instant::now() + lasts + AFTER_EXPIRY;
             tokio::select! {
+                biased;
                 () = watch.news() => {}
                 () = sleep_until(expiry.min(patience)) => {}
             }

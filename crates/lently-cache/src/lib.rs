@@ -67,6 +67,8 @@ mod remote;
 mod service;
 mod stats;
 
+#[doc(hidden)]
+pub use self::redis::{ByteStream, OpenStream, Transport};
 pub use self::{
     clock::Clock,
     coherence::MEMORY_TRUST,

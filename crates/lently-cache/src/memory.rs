@@ -1,13 +1,14 @@
 //! The memory tier: bounded in bytes, frequency-aware, checked against the clock on every read. It hears what the remote
 //! tier tells of changes, and never asks it.
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{cell::Cell, sync::Arc};
 
 use jiff::Timestamp;
 use quick_cache::{
     DefaultHashBuilder, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
+use tokio::time::Instant;
 
 use crate::{
     clock::later,

@@ -2,6 +2,7 @@
 //! reconnect; none touches a key that is not ours.
 
 mod config;
+mod dial;
 mod lease;
 mod link;
 mod tracking;
@@ -13,25 +14,27 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnection};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     config::{MAX_CONNECTIONS, RedisConfig, TlsConfig},
+    dial::{ByteStream, OpenStream, Transport},
     link::LinkState,
+};
+use self::{
+    dial::Dialer,
+    link::{Lane, Link},
+    tracking::Tracking,
 };
 pub(crate) use self::{
     lease::{Claim, Over},
     tracking::Listener,
-};
-use self::{
-    link::{Lane, Link},
-    tracking::Tracking,
 };
 use crate::{
     breaker::Breaker, clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern,
@@ -100,11 +103,11 @@ impl RedisClient {
         stop: &CancellationToken,
         listener: Option<Listener>,
     ) -> Result<Self, CacheError> {
-        let client = config.client()?;
+        let dialer = Dialer::new(&config, tasks)?;
         let command_timeout = config.command_timeout;
         let words: Vec<String> = words.into_iter().map(|word| format!("{word}:")).collect();
         let tracking = listener.map(|listener| Tracking::new(listener, &prefix, &words));
-        let link = Arc::new(Link::new(config, client, clock, tracking));
+        let link = Arc::new(Link::new(config, dialer, clock, tracking));
         let stop = stop.child_token();
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;

@@ -2,12 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
-    TlsCertificates,
-};
-use secrecy::{ExposeSecret, SecretString};
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use secrecy::SecretString;
 
+use super::Transport;
 use crate::error::CacheError;
 
 /// The most connections one process may hold.
@@ -35,6 +33,9 @@ pub struct RedisConfig {
     pub connect_timeout: Duration,
     /// How long a command may take. Default 250 ms.
     pub command_timeout: Duration,
+    /// What carries the bytes.
+    #[doc(hidden)]
+    pub transport: Transport,
 }
 
 /// TLS towards Redis.
@@ -56,6 +57,7 @@ impl Default for RedisConfig {
             max_connections: 2,
             connect_timeout: Duration::from_secs(1),
             command_timeout: Duration::from_millis(250),
+            transport: Transport::Tcp,
         }
     }
 }
@@ -98,55 +100,21 @@ impl RedisConfig {
         format!("{}:{}", self.host, self.port)
     }
 
-    pub(super) fn client(&self) -> Result<Client, CacheError> {
-        if !(1..=MAX_CONNECTIONS).contains(&self.max_connections) {
-            return Err(CacheError::Config(format!(
-                "{} Redis connections were asked for; 1 to {MAX_CONNECTIONS} are possible",
-                self.max_connections
-            )));
+    pub(super) fn check(&self) -> Result<(), CacheError> {
+        if (1..=MAX_CONNECTIONS).contains(&self.max_connections) {
+            return Ok(());
         }
-        let mut settings = RedisConnectionInfo::default()
-            .set_db(i64::from(self.db))
-            .set_skip_set_lib_name()
-            // Notices of changes are pushed between answers.
-            .set_protocol(ProtocolVersion::RESP3);
-        if let Some(username) = &self.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password.expose_secret());
-        }
-        let unusable = |error: redis::RedisError| CacheError::Config(format!("cannot set up Redis: {error}"));
-        let addr = match &self.tls {
-            None => ConnectionAddr::Tcp(self.host.clone(), self.port),
-            Some(_) => ConnectionAddr::TcpTls {
-                host: self.host.clone(),
-                port: self.port,
-                insecure: false,
-                tls_params: None,
-            },
-        };
-        let info = addr.into_connection_info().map_err(unusable)?;
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let info: ConnectionInfo = info.set_tcp_settings(tcp).set_redis_settings(settings);
-        let Some(tls) = &self.tls else { return Client::open(info).map_err(unusable) };
-        // Another library may have installed one first; either serves.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let root_cert = tls
-            .ca_file
-            .as_ref()
-            .map(|file| {
-                std::fs::read(file).map_err(|error| {
-                    CacheError::Config(format!("cannot read the Redis CA file {}: {error}", file.display()))
-                })
-            })
-            .transpose()?;
-        Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(unusable)
+        Err(CacheError::Config(format!(
+            "{} Redis connections were asked for; 1 to {MAX_CONNECTIONS} are possible",
+            self.max_connections
+        )))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]
@@ -168,6 +136,6 @@ mod tests {
     #[test]
     fn more_than_twenty_connections_are_refused() {
         let config = RedisConfig { max_connections: 21, ..RedisConfig::default() };
-        assert!(config.client().expect_err("an error").to_string().contains("1 to 20"));
+        assert!(config.check().expect_err("an error").to_string().contains("1 to 20"));
     }
 }

@@ -11,21 +11,25 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rand::Rng;
-use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use serde::Serialize;
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{RedisConfig, tracking::Tracking};
+use super::{
+    RedisConfig,
+    dial::{Address, Dialer},
+    tracking::Tracking,
+};
 use crate::clock::Clock;
 
 /// A link is asked whether it lives this often: a half-open socket says nothing by itself. A quarter of the time for which
@@ -62,7 +66,8 @@ pub(super) enum Lane {
 
 pub(super) struct Link {
     config: RedisConfig,
-    client: Client,
+    dialer: Dialer,
+    server: Address,
     clock: Clock,
     tracking: Option<Tracking>,
     connections: ArcSwapOption<Vec<MultiplexedConnection>>,
@@ -87,11 +92,13 @@ pub(super) struct Status {
 }
 
 impl Link {
-    pub(super) fn new(config: RedisConfig, client: Client, clock: Clock, tracking: Option<Tracking>) -> Self {
+    pub(super) fn new(config: RedisConfig, dialer: Dialer, clock: Clock, tracking: Option<Tracking>) -> Self {
         let since = clock.now();
+        let server = Address { host: config.host.clone(), port: config.port };
         Self {
             config,
-            client,
+            dialer,
+            server,
             clock,
             tracking,
             connections: ArcSwapOption::empty(),
@@ -177,6 +184,7 @@ impl Link {
                     pause = FIRST_PAUSE;
                     self.publish(connections.clone());
                     tokio::select! {
+                        biased;
                         () = stop.cancelled() => {}
                         error = self.watch(connections) => { self.connections.store(None); self.fell(error); }
                     }
@@ -188,6 +196,7 @@ impl Link {
             }
             let jitter = rand::rng().random_range(0.5..1.0);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = sleep(pause.mul_f64(jitter)) => {}
             }
@@ -198,14 +207,11 @@ impl Link {
 
     async fn connect(self: &Arc<Self>) -> Result<Vec<MultiplexedConnection>, String> {
         let within = self.config.connect_timeout;
-        // Our own timeouts enclose each command; redis-rs' would only come second.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(None);
         let connect = async {
             let mut connections = Vec::with_capacity(self.config.max_connections);
-            connections.push(self.connect_first(config.clone()).await?);
+            connections.push(self.connect_first().await?);
             while connections.len() < self.config.max_connections {
-                connections.push(self.client.get_multiplexed_async_connection_with_config(&config).await?);
+                connections.push(self.dialer.dial(&self.server, AsyncConnectionConfig::new()).await?);
             }
             Ok::<_, redis::RedisError>(connections)
         };
@@ -218,12 +224,10 @@ impl Link {
     }
 
     /// Connects the one that hears of changes, where somebody listens.
-    async fn connect_first(
-        self: &Arc<Self>,
-        config: AsyncConnectionConfig,
-    ) -> redis::RedisResult<MultiplexedConnection> {
+    async fn connect_first(self: &Arc<Self>) -> redis::RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new();
         let Some(tracking) = &self.tracking else {
-            return self.client.get_multiplexed_async_connection_with_config(&config).await;
+            return self.dialer.dial(&self.server, config).await;
         };
         let link = Arc::downgrade(self);
         let config = tracking.prepare(config, move || {
@@ -231,7 +235,7 @@ impl Link {
                 link.suspect("the connection that hears of changes broke".to_owned());
             }
         });
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.dialer.dial(&self.server, config).await?;
         let tracked = tracking.arm(&mut connection).await;
         let scripted = redis::cmd("EVAL").arg("return 1").arg(0).query_async::<u8>(&mut connection).await;
         self.scripts.store(scripted.is_ok(), Ordering::Relaxed);
@@ -264,6 +268,7 @@ impl Link {
     async fn watch(&self, connections: Vec<MultiplexedConnection>) -> String {
         loop {
             let suspected = tokio::select! {
+                biased;
                 () = self.suspected.notified() => true,
                 () = sleep(PING_EVERY) => false,
             };

@@ -14,6 +14,7 @@ use std::sync::{
 };
 
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::time::Instant;
 
 use super::lease;
 use crate::coherence::Notice;
@@ -81,7 +82,7 @@ impl Tracking {
     }
 
     /// A `PING` sent at that moment was answered.
-    pub(super) fn confirm(&self, sent_at: std::time::Instant) {
+    pub(super) fn confirm(&self, sent_at: Instant) {
         if self.is_armed() {
             (self.0.listener)(Notice::Confirmed(sent_at));
         }

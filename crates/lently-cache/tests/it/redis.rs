@@ -1,8 +1,11 @@
 //! Redis as a tier: what lies there, who shares it, and what a second node sees.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use lently_cache::{CacheConfig, Clock, LinkState, Lookup, MissReason, Pattern, RedisClient, RedisConfig};
+use lently_cache::{
+    ByteStream, CacheConfig, Clock, LinkState, Lookup, MissReason, Pattern, RedisClient, RedisConfig,
+    Transport,
+};
 use lently_testing::{RedisServer, wait_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -141,4 +144,27 @@ async fn a_key_of_another_type_is_an_unreadable_value_and_no_outage() {
     assert_eq!((bench.cache.health().state, bench.cache.stats().errors), (LinkState::Up, 0));
     put(&bench.cache, "thing:3", "2").await;
     assert_eq!(server.cli(&["TYPE", "lently-test:thing:3"]), "string");
+}
+
+#[tokio::test]
+async fn the_client_speaks_over_streams_that_its_caller_opens() {
+    let server = RedisServer::start().await;
+    let (tasks, stop, target) = (TaskTracker::new(), CancellationToken::new(), server.address());
+    let (asked_for, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let transport = Transport::Streams(Arc::new(move |host, port| {
+        let asked_for = asked_for.clone();
+        Box::pin(async move {
+            asked_for.send((host, port)).expect("the test listens");
+            Ok(Box::new(tokio::net::TcpStream::connect(target).await?) as Box<dyn ByteStream>)
+        })
+    }));
+    let config = RedisConfig { host: "nowhere.invalid".into(), port: 1, transport, ..RedisConfig::default() };
+    let client = RedisClient::connect(config, "p:", ["thing".to_owned()], Clock::system(), &tasks, &stop)
+        .await
+        .expect("a client");
+    wait_until("it is connected", BOUND, async || client.ping().await.is_ok()).await;
+    assert_eq!(asked.recv().await, Some(("nowhere.invalid".to_owned(), 1)));
+    client.disconnect();
+    tasks.close();
+    tokio::time::timeout(BOUND, tasks.wait()).await.expect("its tasks end, the streams' among them");
 }
