@@ -80,7 +80,7 @@ pub use self::{
     failure::FailureTtl,
     pattern::{Pattern, PatternError},
     policy::{AfterWait, Cost, Kind, Policy},
-    redis::{LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, TlsConfig},
+    redis::{Deployment, LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, SentinelConfig, TlsConfig},
     remote::Health,
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
     stats::{KindStats, Stats},

@@ -5,6 +5,7 @@ mod config;
 mod dial;
 mod lease;
 mod link;
+mod sentinel;
 mod tracking;
 
 use std::{
@@ -23,13 +24,14 @@ use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
-    config::{MAX_CONNECTIONS, RedisConfig, TlsConfig},
+    config::{Deployment, MAX_CONNECTIONS, RedisConfig, SentinelConfig, TlsConfig},
     dial::{ByteStream, OpenStream, Transport},
     link::LinkState,
 };
 use self::{
-    dial::Dialer,
-    link::{Lane, Link},
+    dial::{Address, Dialer},
+    link::{Lane, Link, Source},
+    sentinel::Sentinels,
     tracking::Tracking,
 };
 pub(crate) use self::{
@@ -48,6 +50,8 @@ const HEADER_WINDOW: isize = 4095;
 const MEASURED_AT_ONCE: usize = 100;
 /// The code of Redis' answer where a key holds something else than a string.
 const WRONG_TYPE: &str = "WRONGTYPE";
+/// The same where it is a replica.
+const READ_ONLY: &str = "READONLY";
 
 /// A client of one Redis server. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -107,7 +111,14 @@ impl RedisClient {
         let command_timeout = config.command_timeout;
         let words: Vec<String> = words.into_iter().map(|word| format!("{word}:")).collect();
         let tracking = listener.map(|listener| Tracking::new(listener, &prefix, &words));
-        let link = Arc::new(Link::new(config, dialer, clock, tracking));
+        let source = match &config.deployment {
+            Deployment::Standalone => Source::Fixed(Address { host: config.host.clone(), port: config.port }),
+            Deployment::Sentinel(sentinel) => {
+                let speaking = dialer.for_sentinels(sentinel);
+                Source::Sentinels(Sentinels::new(sentinel, config.seeds(), speaking))
+            }
+        };
+        let link = Arc::new(Link::new(config, dialer, source, clock, tracking));
         let stop = stop.child_token();
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;
@@ -265,6 +276,12 @@ impl RedisClient {
         Ok(pair.into_values().next())
     }
 
+    /// The address of the server it was connected to last; with Sentinel, the primary.
+    #[must_use]
+    pub fn server(&self) -> Option<String> {
+        self.0.link.server()
+    }
+
     pub(crate) fn health(&self) -> RedisHealth {
         let status = self.0.link.status();
         let state = match status.state {
@@ -347,6 +364,9 @@ impl RedisClient {
         inner.swallowed.fetch_add(1, Ordering::Relaxed);
         if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
             inner.link.suspect(told.clone());
+        } else if error.code() == Some(READ_ONLY) {
+            // It was the primary, and another one is now.
+            inner.link.renounce(told.clone());
         } else {
             inner.link.note_error(told.clone());
             self.count_towards_the_breaker(&told);

@@ -1,5 +1,6 @@
 //! A real `redis-server` process that a test starts, hurts and stops. It never outlives its value.
 
+mod sentinel;
 mod tls;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 
 use tempfile::TempDir;
 
+pub use self::sentinel::{SentinelDeployment, SentinelOptions};
 use crate::wait::wait_until;
 
 /// A start takes milliseconds; only a broken one takes so long.
@@ -33,6 +35,8 @@ pub struct RedisOptions {
     pub max_memory_bytes: Option<u64>,
     /// Keep the data over [`RedisServer::restart`].
     pub persistent: bool,
+    /// Further lines of `redis.conf`.
+    pub lines: Vec<String>,
 }
 
 /// A running server; killed when dropped.
@@ -42,6 +46,8 @@ pub struct RedisServer {
     folder: TempDir,
     port: u16,
     process: Option<Child>,
+    /// It watches others instead of keeping data.
+    sentinel: bool,
 }
 
 impl RedisServer {
@@ -163,7 +169,15 @@ impl RedisServer {
         if options.tls {
             tls::write_certificates(folder.path());
         }
-        Self { options, folder, port: free_port(), process: None }
+        Self { options, folder, port: free_port(), process: None, sentinel: false }
+    }
+
+    /// Trusts, and is trusted, as the other is.
+    fn take_certificates_of(&self, other: &Self) {
+        for file in [tls::CA_FILE, tls::CERTIFICATE_FILE, tls::KEY_FILE] {
+            let (from, to) = (other.folder.path().join(file), self.folder.path().join(file));
+            std::fs::copy(from, to).expect("a writable folder");
+        }
     }
 
     /// Whether it came up; not if the port was taken.
@@ -173,6 +187,7 @@ impl RedisServer {
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a writable folder");
         let process = Command::new("redis-server")
             .arg("redis.conf")
+            .args(self.sentinel.then_some("--sentinel"))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log)
@@ -180,9 +195,10 @@ impl RedisServer {
             .spawn()
             .expect("redis-server is installed (scripts/test installs it)");
         self.process = Some(process);
+        let ready = if self.sentinel { "+monitor master" } else { "Ready to accept connections" };
         let mut up = false;
         wait_until("redis-server is up", START_BOUND, async || {
-            up = self.log().contains("Ready to accept connections");
+            up = self.log().contains(ready);
             up || self
                 .process
                 .as_mut()
@@ -194,12 +210,15 @@ impl RedisServer {
 
     fn configuration(&self) -> String {
         let (port, options) = (self.port, &self.options);
-        let mut text = String::from("bind 127.0.0.1\ndaemonize no\nsave \"\"\n");
+        let mut text = String::from("bind 127.0.0.1\ndaemonize no\n");
+        if !self.sentinel {
+            text.push_str("save \"\"\nrepl-diskless-sync-delay 0\n");
+        }
         let mut line = |line: std::fmt::Arguments<'_>| {
             let _ = writeln!(text, "{line}");
         };
         if options.tls {
-            line(format_args!("port 0\ntls-port {port}\ntls-auth-clients no"));
+            line(format_args!("port 0\ntls-port {port}\ntls-auth-clients no\ntls-replication yes"));
             line(format_args!("tls-cert-file {}\ntls-key-file {}", tls::CERTIFICATE_FILE, tls::KEY_FILE));
             line(format_args!("tls-ca-cert-file {}", tls::CA_FILE));
         } else {
@@ -207,6 +226,9 @@ impl RedisServer {
         }
         if let Some(password) = &options.password {
             line(format_args!("requirepass {password}"));
+            if !self.sentinel {
+                line(format_args!("masterauth {password}"));
+            }
         }
         if let Some((name, rules)) = &options.user {
             line(format_args!("user {name} on {rules}"));
@@ -216,6 +238,9 @@ impl RedisServer {
         }
         if options.persistent {
             line(format_args!("appendonly yes\nappendfsync always"));
+        }
+        for more in &options.lines {
+            line(format_args!("{more}"));
         }
         text
     }

@@ -8,7 +8,7 @@ mod variables;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use lently_cache::{RedisConfig, RemoteConfig, TlsConfig};
+use lently_cache::{Deployment, RedisConfig, RemoteConfig, TlsConfig};
 use lently_service::{CacheTtl, EntryKind, UserPlan, ttl::RETENTION};
 use lently_upstream::{GeminiConfig, YouTubeConfig};
 use secrecy::{ExposeSecret, SecretString};
@@ -232,17 +232,29 @@ fn redis(reader: &Reader<'_>) -> Result<Option<RedisConfig>, ConfigError> {
             .map_err(|error| ConfigError::new("REDIS_URL", "cannot be used", error.to_string()))?,
         (None, Some(host)) => RedisConfig { host, ..RedisConfig::default() },
     };
-    redis.port = reader.number("REDIS_PORT", redis.port, 1..=65_535)?;
+    let port = reader.number("REDIS_PORT", redis.port, 1..=65_535)?;
     redis.db = reader.number("REDIS_DB", redis.db, 0..=255)?;
     redis.username = reader.text("REDIS_USERNAME")?.or(redis.username);
     redis.password = reader.secret("REDIS_PASSWORD")?.or(redis.password);
+    let (username, password) =
+        (reader.text("REDIS_SENTINEL_USERNAME")?, reader.secret("REDIS_SENTINEL_PASSWORD")?);
+    match &mut redis.deployment {
+        Deployment::Sentinel(sentinel) => (sentinel.username, sentinel.password) = (username, password),
+        _ if username.is_some() || password.is_some() => {
+            let name = if password.is_some() { "REDIS_SENTINEL_PASSWORD" } else { "REDIS_SENTINEL_USERNAME" };
+            let remedy = "set a `redis+sentinel://` URL, or remove it";
+            return Err(ConfigError::new(name, "is set, and REDIS_URL names no Sentinel", remedy));
+        }
+        // A list of servers has the ports in it.
+        _ => redis.port = port,
+    }
     let ca_file = reader.path("REDIS_CA_FILE")?;
     let flag = reader.flag("REDIS_TLS")?;
     if flag == Some(false) && redis.tls.is_some() {
         return Err(ConfigError::new(
             "REDIS_TLS",
-            "is off, and REDIS_URL begins with `rediss://`",
-            "remove it, or write `redis://` if the password may travel in the clear",
+            "is off, and REDIS_URL begins with `rediss`",
+            "remove it, or write `redis` for `rediss` if the password may travel in the clear",
         ));
     }
     let tls = flag.unwrap_or(redis.tls.is_some() || (ca_file.is_some() && !from_url));

@@ -8,11 +8,11 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
     RedisResult, TlsCertificates, aio::MultiplexedConnection,
 };
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
-use super::RedisConfig;
+use super::{RedisConfig, SentinelConfig};
 use crate::error::CacheError;
 
 /// A stream of bytes to a server and back.
@@ -75,17 +75,10 @@ impl Dialer {
     /// A CA file that cannot be read or holds no certificate.
     pub(super) fn new(config: &RedisConfig, drivers: &TaskTracker) -> Result<Self, CacheError> {
         config.check()?;
-        let mut settings = RedisConnectionInfo::default()
+        let settings = RedisConnectionInfo::default()
             .set_db(i64::from(config.db))
-            .set_skip_set_lib_name()
             // Notices of changes are pushed between answers.
             .set_protocol(ProtocolVersion::RESP3);
-        if let Some(username) = &config.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &config.password {
-            settings = settings.set_password(password.expose_secret());
-        }
         let tls = match &config.tls {
             None => None,
             Some(tls) => {
@@ -101,12 +94,25 @@ impl Dialer {
                 Some(TlsCertificates { client_tls: None, root_cert })
             }
         };
+        let settings = as_user(settings, config.username.as_deref(), config.password.as_ref());
         let dialer = Self { transport: config.transport.clone(), tls, settings, drivers: drivers.clone() };
         // A certificate that cannot be used is known now and not at the first attempt.
         dialer
             .client(&Address { host: config.host.clone(), port: config.port })
             .map_err(|error| CacheError::Config(format!("cannot set up Redis: {error}")))?;
         Ok(dialer)
+    }
+
+    /// Speaks to Sentinels: the same way, as another user.
+    pub(super) fn for_sentinels(&self, config: &SentinelConfig) -> Self {
+        let settings = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2);
+        let settings = as_user(settings, config.username.as_deref(), config.password.as_ref());
+        Self {
+            transport: self.transport.clone(),
+            tls: self.tls.clone(),
+            settings,
+            drivers: self.drivers.clone(),
+        }
     }
 
     /// Opens a connection, greets and authenticates. Bounded by the caller; dropped, nothing of it is left.
@@ -145,4 +151,19 @@ impl Dialer {
             Some(tls) => Client::build_with_tls(info, tls.clone()),
         }
     }
+}
+
+fn as_user(
+    settings: RedisConnectionInfo,
+    username: Option<&str>,
+    password: Option<&SecretString>,
+) -> RedisConnectionInfo {
+    let mut settings = settings.set_skip_set_lib_name();
+    if let Some(username) = username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password.expose_secret());
+    }
+    settings
 }

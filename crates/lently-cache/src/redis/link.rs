@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RedisConfig,
     dial::{Address, Dialer},
+    sentinel::Sentinels,
     tracking::Tracking,
 };
 use crate::clock::Clock;
@@ -39,6 +40,9 @@ const PING_EVERY: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest, so that a Redis that comes back is used within about a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The code of Redis' answer where a user may not do something.
+const NO_PERMISSION: &str = "NOPERM";
 
 /// What the link is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,16 +68,30 @@ pub(super) enum Lane {
     Tracked,
 }
 
+/// Where the server of a link is found.
+pub(super) enum Source {
+    /// At this address, whoever answers there.
+    Fixed(Address),
+    /// Where Sentinels say, if it agrees that it is the primary.
+    Sentinels(Sentinels),
+}
+
 pub(super) struct Link {
     config: RedisConfig,
     dialer: Dialer,
-    server: Address,
+    source: Source,
+    /// Where it was found last.
+    server: Mutex<Option<Address>>,
+    /// The server answered that it is not to be written to.
+    renounced: AtomicBool,
     clock: Clock,
     tracking: Option<Tracking>,
     connections: ArcSwapOption<Vec<MultiplexedConnection>>,
     next: AtomicUsize,
     /// Whether it was told what the server refuses.
     told: AtomicBool,
+    /// The same of `ROLE`.
+    role_told: AtomicBool,
     /// Whether our user may run scripts, as leases need.
     scripts: AtomicBool,
     /// A hash of the server's run id.
@@ -92,18 +110,26 @@ pub(super) struct Status {
 }
 
 impl Link {
-    pub(super) fn new(config: RedisConfig, dialer: Dialer, clock: Clock, tracking: Option<Tracking>) -> Self {
+    pub(super) fn new(
+        config: RedisConfig,
+        dialer: Dialer,
+        source: Source,
+        clock: Clock,
+        tracking: Option<Tracking>,
+    ) -> Self {
         let since = clock.now();
-        let server = Address { host: config.host.clone(), port: config.port };
         Self {
             config,
             dialer,
-            server,
+            source,
+            server: Mutex::default(),
+            renounced: AtomicBool::new(false),
             clock,
             tracking,
             connections: ArcSwapOption::empty(),
             next: AtomicUsize::new(0),
             told: AtomicBool::new(false),
+            role_told: AtomicBool::new(false),
             scripts: AtomicBool::new(false),
             server_run: AtomicU64::new(0),
             hasher: RandomState::new(),
@@ -146,6 +172,17 @@ impl Link {
         self.suspected.notify_one();
     }
 
+    /// Gives the connections up: the server is no longer the primary. Where it is now is asked anew.
+    pub(super) fn renounce(&self, error: String) {
+        self.renounced.store(true, Ordering::SeqCst);
+        self.suspect(error);
+    }
+
+    /// Where the server was found last.
+    pub(super) fn server(&self) -> Option<String> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Address::to_string)
+    }
+
     /// Takes the connections out of use for good. That was asked for, so nobody is told.
     pub(super) fn close(&self) {
         self.connections.store(None);
@@ -180,13 +217,20 @@ impl Link {
             match self.connect().await {
                 // It was closed meanwhile.
                 Ok(_) if stop.is_cancelled() => break,
-                Ok(connections) => {
-                    pause = FIRST_PAUSE;
+                Ok((server, connections)) => {
+                    let began = Instant::now();
                     self.publish(connections.clone());
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => {}
-                        error = self.watch(connections) => { self.connections.store(None); self.fell(error); }
+                        error = self.watch(&server, connections) => {
+                            self.connections.store(None);
+                            self.fell(error);
+                        }
+                    }
+                    // One that fails as soon as it is used is not dialed again and again without a pause.
+                    if began.elapsed() >= LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
                     }
                 }
                 Err(error) => self.fell(error),
@@ -205,13 +249,19 @@ impl Link {
         self.connections.store(None);
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Vec<MultiplexedConnection>, String> {
+    async fn connect(self: &Arc<Self>) -> Result<(Address, Vec<MultiplexedConnection>), String> {
         let within = self.config.connect_timeout;
+        let server = match &self.source {
+            Source::Fixed(server) => server.clone(),
+            Source::Sentinels(sentinels) => sentinels.primary().await?,
+        };
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
+        self.renounced.store(false, Ordering::SeqCst);
         let connect = async {
             let mut connections = Vec::with_capacity(self.config.max_connections);
-            connections.push(self.connect_first().await?);
+            connections.push(self.connect_first(&server).await?);
             while connections.len() < self.config.max_connections {
-                connections.push(self.dialer.dial(&self.server, AsyncConnectionConfig::new()).await?);
+                connections.push(self.dialer.dial(&server, AsyncConnectionConfig::new()).await?);
             }
             Ok::<_, redis::RedisError>(connections)
         };
@@ -219,15 +269,15 @@ impl Link {
             Ok(connected) => connected.map_err(|error| error.to_string())?,
             Err(_) => return Err(format!("no connection within {within:?}")),
         };
-        self.ping_all(&connections).await?;
-        Ok(connections)
+        self.ping_all(&server, &connections).await?;
+        Ok((server, connections))
     }
 
     /// Connects the one that hears of changes, where somebody listens.
-    async fn connect_first(self: &Arc<Self>) -> redis::RedisResult<MultiplexedConnection> {
+    async fn connect_first(self: &Arc<Self>, server: &Address) -> redis::RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new();
         let Some(tracking) = &self.tracking else {
-            return self.dialer.dial(&self.server, config).await;
+            return self.dialer.dial(server, config).await;
         };
         let link = Arc::downgrade(self);
         let config = tracking.prepare(config, move || {
@@ -235,12 +285,12 @@ impl Link {
                 link.suspect("the connection that hears of changes broke".to_owned());
             }
         });
-        let mut connection = self.dialer.dial(&self.server, config).await?;
+        let mut connection = self.dialer.dial(server, config).await?;
         let tracked = tracking.arm(&mut connection).await;
         let scripted = redis::cmd("EVAL").arg("return 1").arg(0).query_async::<u8>(&mut connection).await;
         self.scripts.store(scripted.is_ok(), Ordering::Relaxed);
-        let server = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await;
-        let run = server
+        let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await;
+        let run = info
             .ok()
             .and_then(|told| Some(told.lines().find(|line| line.starts_with("run_id:"))?.to_owned()));
         self.server_run.store(run.map_or(0, |run| self.hasher.hash_one(run) | 1), Ordering::Relaxed);
@@ -251,12 +301,14 @@ impl Link {
             match refused {
                 Ok(()) => {}
                 // Whatever is not a refusal may be otherwise at the next attempt: loading, busy, a broken wire.
-                Err(error) if error.code() != Some("NOPERM") && !error.to_string().contains("unknown") => {
+                Err(error)
+                    if error.code() != Some(NO_PERMISSION) && !error.to_string().contains("unknown") =>
+                {
                     return Err(error);
                 }
                 Err(error) if self.told.load(Ordering::Relaxed) => drop(error),
                 Err(error) => {
-                    tracing::warn!(redis = %self.config.address(), %error, "Redis refuses {without}");
+                    tracing::warn!(redis = %server, %error, "Redis refuses {without}");
                 }
             }
         }
@@ -265,37 +317,74 @@ impl Link {
     }
 
     /// Returns, with the reason, once the connections are no longer worth having.
-    async fn watch(&self, connections: Vec<MultiplexedConnection>) -> String {
+    async fn watch(&self, server: &Address, connections: Vec<MultiplexedConnection>) -> String {
         loop {
             let suspected = tokio::select! {
                 biased;
                 () = self.suspected.notified() => true,
                 () = sleep(PING_EVERY) => false,
             };
-            if let Err(error) = self.ping_all(&connections).await {
+            if self.renounced.load(Ordering::SeqCst) {
+                return format!("{server} is not to be written to");
+            }
+            if let Err(error) = self.ping_all(server, &connections).await {
                 return error;
             }
             if suspected || self.connections.load().is_none() {
                 self.publish(connections.clone());
             }
+            // Sentinels that do not answer are no reason to leave a server that does.
+            if let Source::Sentinels(sentinels) = &self.source
+                && let Ok(named) = sentinels.primary().await
+                && named != *server
+            {
+                return format!("Sentinel names {named} instead of {server}");
+            }
         }
     }
 
-    async fn ping_all(&self, connections: &[MultiplexedConnection]) -> Result<(), String> {
+    /// Asks each connection whether it lives, and the first whether its server is what it should be.
+    async fn ping_all(&self, server: &Address, connections: &[MultiplexedConnection]) -> Result<(), String> {
         let (within, sent_at) = (self.config.command_timeout, Instant::now());
-        let pings = connections.iter().map(|connection| {
+        let pings = connections.iter().enumerate().map(|(at, connection)| {
             let mut connection = connection.clone();
-            async move { redis::cmd("PING").query_async::<redis::Value>(&mut connection).await }
+            async move {
+                if at == 0 && matches!(self.source, Source::Sentinels(_)) {
+                    return self.is_primary(server, &mut connection).await;
+                }
+                let pong = redis::cmd("PING").query_async::<redis::Value>(&mut connection).await;
+                pong.map(drop).map_err(|error| error.to_string())
+            }
         });
         match timeout(within, futures::future::try_join_all(pings)).await {
-            Ok(Ok(_)) => {
-                if let Some(tracking) = &self.tracking {
-                    tracking.confirm(sent_at);
+            Ok(answered) => answered?,
+            Err(_) => return Err(format!("no answer to PING within {within:?}")),
+        };
+        if let Some(tracking) = &self.tracking {
+            tracking.confirm(sent_at);
+        }
+        Ok(())
+    }
+
+    /// Asks a server that Sentinels named for its own opinion. One that does not let our user ask is believed to be the primary;
+    /// a write would tell.
+    async fn is_primary(
+        &self,
+        server: &Address,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), String> {
+        match redis::cmd("ROLE").query_async::<Vec<redis::Value>>(connection).await {
+            Ok(role) => match role.first() {
+                Some(redis::Value::BulkString(role)) if role == b"master" => Ok(()),
+                _ => Err(format!("{server} is not the primary")),
+            },
+            Err(error) if error.code() == Some(NO_PERMISSION) => {
+                if !self.role_told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(redis = %server, %error, "Redis refuses ROLE: a primary that was replaced is noticed late");
                 }
                 Ok(())
             }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer to PING within {within:?}")),
+            Err(error) => Err(error.to_string()),
         }
     }
 

@@ -12,6 +12,7 @@ mod flight;
 mod limits;
 mod patterns;
 mod redis;
+mod sentinel;
 mod stats;
 mod support;
 

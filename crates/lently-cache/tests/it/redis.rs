@@ -168,3 +168,28 @@ async fn the_client_speaks_over_streams_that_its_caller_opens() {
     tasks.close();
     tokio::time::timeout(BOUND, tasks.wait()).await.expect("its tasks end, the streams' among them");
 }
+
+/// As behind an endpoint whose name is moved to another server while the old one stays up.
+#[tokio::test]
+async fn a_server_that_may_no_longer_be_written_to_is_connected_to_anew() {
+    let (server, other) = (RedisServer::start().await, RedisServer::start().await);
+    let bench = on_redis(&server).await;
+    wait_until("the link is up", BOUND, async || bench.cache.health().is_up()).await;
+    let ours = || server.cli(&["CLIENT", "LIST", "TYPE", "normal"]);
+    let id = |clients: &str| clients.lines().find(|client| client.contains("flags=t")).map(str::to_owned);
+    let before = id(&ours()).expect("a connection that hears of changes");
+    let before = before.split_whitespace().next().expect("an id");
+    assert_eq!(server.cli(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]), "OK");
+    wait_until("the old connections are given up", BOUND, async || {
+        put(&bench.cache, "thing:1", "1").await;
+        !ours().contains(before)
+    })
+    .await;
+    assert_eq!(look(&bench.cache, "thing:1").await.expect("memory has it").0, "1");
+    assert_eq!(server.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    wait_until("it is written to again", BOUND, async || {
+        put(&bench.cache, "thing:2", "2").await;
+        server.bytes_of("lently-test:thing:2").ends_with(b"2")
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 //! `lently doctor`: what is set up, what of it works, and what to do about the rest. Changes nothing, prints no secret.
 
 use lently_analysis::grouped;
-use lently_cache::{LinkState, RedisClient, RemoteConfig};
+use lently_cache::{Deployment, LinkState, RedisClient, RemoteConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::json;
@@ -181,7 +181,11 @@ async fn tier(checks: &mut Checks, app: &App, remote: &RemoteConfig) {
                     Some("start it, or correct REDIS_*; Lently works without it meanwhile, with its memory alone"));
                 return;
             }
-            check_redis(checks, redis, &config.address()).await;
+            let address = match (redis.server(), &config.deployment) {
+                (None, _) | (_, Deployment::Standalone) => config.address(),
+                (Some(server), _) => format!("{server}, {}", config.address()),
+            };
+            check_redis(checks, redis, &address).await;
         }
         (RemoteConfig::Disk { path, .. }, _) => {
             checks.add("cache", Status::Ok, format!("on disk, in {}", path.display()), None);

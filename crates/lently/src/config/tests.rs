@@ -44,6 +44,20 @@ fn redis_is_read_from_its_parts_or_from_one_url() {
     };
     assert_eq!((redis.address().as_str(), redis.db, redis.tls.is_some()), ("cache:1234", 3, true));
     assert_eq!(redis.command_timeout, Duration::from_millis(100));
+
+    let url = [
+        ("REDIS_URL", "redis+sentinel://u:p@one:1,two:2/primary"),
+        ("REDIS_SENTINEL_PASSWORD", "hunter2"),
+        ("REDIS_PORT", "6379"),
+        ("REDIS_CA_FILE", "/ca.pem"),
+        ("REDIS_TLS", "true"),
+    ];
+    let RemoteConfig::Redis(redis) = config(&url).expect("a configuration").cache.remote else {
+        panic!("not Redis");
+    };
+    assert_eq!(redis.address(), "primary of Sentinel one:1,two:2");
+    let Deployment::Sentinel(sentinel) = redis.deployment else { panic!("not Sentinel") };
+    assert!(sentinel.password.is_some() && redis.tls.is_some());
 }
 
 #[test]
@@ -111,6 +125,8 @@ fn what_contradicts_itself_is_refused() {
         &[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")][..],
         &[("REDIS_HOST", "b"), ("REDIS_CA_FILE", "/ca.pem"), ("REDIS_TLS", "false")],
         &[("REDIS_URL", "rediss://cache"), ("REDIS_TLS", "false")],
+        &[("REDIS_URL", "redis://cache"), ("REDIS_SENTINEL_PASSWORD", "hunter2")],
+        &[("REDIS_HOST", "cache"), ("REDIS_SENTINEL_USERNAME", "lently")],
         &[("LENTLY_CACHE_TIER", "redis")],
         &[("ADMIN_API_KEY", "a long enough key"), ("ADMIN_API_KEY_FILE", "/key")],
     ] {

@@ -36,6 +36,8 @@ pub const VARIABLES: &[Variable] = &[
     plain("REDIS_PORT", "6379"),
     plain("REDIS_USERNAME", "none"),
     secret("REDIS_PASSWORD"),
+    plain("REDIS_SENTINEL_USERNAME", "none"),
+    secret("REDIS_SENTINEL_PASSWORD"),
     plain("REDIS_DB", "0"),
     plain("REDIS_TLS", "false"),
     plain("REDIS_CA_FILE", "none"),

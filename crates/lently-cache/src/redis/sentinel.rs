@@ -1,0 +1,103 @@
+//! Asking Sentinels which server is the primary. What they say is a hint: whoever connects looks at the server's role itself.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use redis::{
+    AsyncConnectionConfig, FromRedisValue, RedisError, RedisResult, Value, aio::MultiplexedConnection,
+};
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{
+    SentinelConfig,
+    dial::{Address, Dialer},
+};
+
+/// So long a Sentinel may take. All are asked at once, so that one that hangs costs this and no more.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(250);
+
+/// The Sentinels of a service, with the connections to them, which are kept.
+pub(super) struct Sentinels {
+    service: String,
+    dialer: Dialer,
+    all: Vec<Sentinel>,
+}
+
+struct Sentinel {
+    address: Address,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+/// What a Sentinel says.
+struct Named {
+    primary: Address,
+    /// Raised by each failover: of two Sentinels that disagree, the one with the higher number knows more.
+    epoch: u64,
+}
+
+impl Sentinels {
+    /// `dialer` speaks as the Sentinels want it.
+    pub(super) fn new(config: &SentinelConfig, addresses: Vec<Address>, dialer: Dialer) -> Self {
+        let all = addresses.into_iter().map(|address| Sentinel { address, connection: Mutex::default() });
+        Self { service: config.service.clone(), dialer, all: all.collect() }
+    }
+
+    /// The primary, as the one of all Sentinels says that knows of the latest failover.
+    ///
+    /// # Errors
+    /// None named one in time; the first one's reason.
+    pub(super) async fn primary(&self) -> Result<Address, String> {
+        let answers = join_all(self.all.iter().map(|sentinel| self.ask(sentinel))).await;
+        let (mut best, mut reason): (Option<Named>, _) = (None, None);
+        for answer in answers {
+            match answer {
+                Ok(named) if best.as_ref().is_none_or(|best| best.epoch < named.epoch) => best = Some(named),
+                Ok(_) => {}
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        let unnamed = || reason.unwrap_or_else(|| "there is no Sentinel to ask".to_owned());
+        best.map(|named| named.primary).ok_or_else(unnamed)
+    }
+
+    async fn ask(&self, sentinel: &Sentinel) -> Result<Named, String> {
+        // Not kept over a failure, nor over a wait that was given up.
+        let mut kept = sentinel.connection.lock().await;
+        let asking = async {
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.dialer.dial(&sentinel.address, AsyncConnectionConfig::new()).await?,
+            };
+            let mut both = redis::pipe();
+            both.ignore_errors();
+            both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
+            both.cmd("SENTINEL").arg("MASTER").arg(&self.service);
+            let answers: Vec<RedisResult<Value>> = both.query_async(&mut connection).await?;
+            *kept = Some(connection);
+            Ok::<_, RedisError>(answers)
+        };
+        let told = match timeout(ANSWERS_WITHIN, asking).await {
+            Ok(Ok(answers)) => self.read(answers),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {ANSWERS_WITHIN:?}")),
+        };
+        told.map_err(|error| format!("Sentinel {}: {error}", sentinel.address))
+    }
+
+    fn read(&self, answers: Vec<RedisResult<Value>>) -> Result<Named, String> {
+        let mut answers = answers.into_iter();
+        let address = answers.next().unwrap_or(Ok(Value::Nil)).map_err(|error| error.to_string())?;
+        let address =
+            Option::<(String, u16)>::from_redis_value(address).map_err(|error| error.to_string())?;
+        let Some((host, port)) = address else {
+            return Err(format!("it watches no service named `{}`", self.service));
+        };
+        // Without a number, where our user may not ask for it, it is the least.
+        let epoch = answers.next().and_then(Result::ok).and_then(|fields| {
+            let fields = Vec::<String>::from_redis_value(fields).ok()?;
+            let at = fields.iter().position(|field| field == "config-epoch")?;
+            fields.get(at + 1)?.parse().ok()
+        });
+        Ok(Named { primary: Address { host, port }, epoch: epoch.unwrap_or(0) })
+    }
+}
