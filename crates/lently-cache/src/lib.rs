@@ -52,6 +52,8 @@
 mod breaker;
 mod clock;
 mod coherence;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod disk;
 mod entry;
 mod envelope;
