@@ -19,9 +19,15 @@ pub enum PatternError {
     /// More than [`Pattern::MAX_BYTES`].
     #[error("the pattern is longer than {} bytes", Pattern::MAX_BYTES)]
     TooLong,
-    /// A `[` without its `]`.
+    /// A `[` without its `]`, which a range may have taken for its end, as in `[a-]`.
     #[error("the pattern has a `[` without `]`; write `\\[` for the character itself")]
     OpenClass,
+    /// A character beyond ASCII in a class. Redis takes a class for single bytes, none of which is such a character, and
+    /// orders them by the signedness of the machine's `char`.
+    #[error(
+        "the pattern has a character beyond ASCII between `[` and `]`, where only single bytes can be matched"
+    )]
+    NotAsciiInClass,
     /// A `\` at the very end.
     #[error("the pattern ends in a `\\` that escapes nothing")]
     DanglingEscape,
@@ -53,21 +59,15 @@ impl Pattern {
         if text.chars().any(char::is_control) {
             return Err(PatternError::Control);
         }
-        let (mut open, mut stars) = (false, 0);
-        let mut bytes = text.bytes();
-        while let Some(byte) = bytes.next() {
-            match byte {
-                b'\\' => {
-                    bytes.next().ok_or(PatternError::DanglingEscape)?;
-                }
-                b'[' if !open => open = true,
-                b']' if open => open = false,
-                b'*' if !open => stars += 1,
-                _ => {}
-            }
-        }
-        if open {
-            return Err(PatternError::OpenClass);
+        let (bytes, mut at, mut stars) = (text.as_bytes(), 0, 0);
+        while let Some(byte) = bytes.get(at) {
+            at = match byte {
+                b'\\' if at + 1 == bytes.len() => return Err(PatternError::DanglingEscape),
+                b'\\' => at + 2,
+                b'[' => end_of_class(bytes, at + 1)?,
+                _ => at + 1,
+            };
+            stars += usize::from(*byte == b'*');
         }
         if stars > Self::MAX_STARS {
             return Err(PatternError::TooManyStars);
@@ -124,6 +124,26 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Where the class ends whose inside begins at `at`, as Redis reads it: a range takes any byte for its end, a bracket too.
+fn end_of_class(pattern: &[u8], mut at: usize) -> Result<usize, PatternError> {
+    if pattern.get(at) == Some(&b'^') {
+        at += 1;
+    }
+    loop {
+        let element = match pattern.get(at..).unwrap_or_default() {
+            [] => return Err(PatternError::OpenClass),
+            [b']', ..] => return Ok(at + 1),
+            [b'\\', _, ..] => 2,
+            [_, b'-', _, ..] => 3,
+            [_, ..] => 1,
+        };
+        if !pattern[at..at + element].is_ascii() {
+            return Err(PatternError::NotAsciiInClass);
+        }
+        at += element;
     }
 }
 
@@ -186,8 +206,7 @@ fn match_class(pattern: &[u8], mut p: usize, byte: u8) -> (bool, usize) {
             p += 1;
         }
     }
-    // A range may have eaten the closing bracket, as in `[a-]`; then the pattern ends here.
-    (hit != negated, (p + 1).min(pattern.len()))
+    (hit != negated, p + 1)
 }
 
 #[cfg(test)]
@@ -222,8 +241,13 @@ mod tests {
     fn what_would_surprise_is_refused() {
         assert_eq!(Pattern::parse(""), Err(PatternError::Empty));
         assert_eq!(Pattern::parse("a["), Err(PatternError::OpenClass));
+        assert_eq!(Pattern::parse("[a-]"), Err(PatternError::OpenClass), "the bracket ends the range");
         assert_eq!(Pattern::parse("a\\"), Err(PatternError::DanglingEscape));
         assert_eq!(Pattern::parse("a\nb"), Err(PatternError::Control));
+        for class in ["[é]", "[a-é]", "[^\\é]"] {
+            assert_eq!(Pattern::parse(class), Err(PatternError::NotAsciiInClass), "{class}");
+        }
+        assert!(hit("é[a-c]?", "ébx"));
         assert_eq!(Pattern::parse(&"*a".repeat(9)), Err(PatternError::TooManyStars));
     }
 }

@@ -1,6 +1,6 @@
 //! A pattern means the same to us and to Redis.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use lently_cache::{CacheConfig, Cost, Pattern};
 use lently_testing::RedisServer;
@@ -8,6 +8,7 @@ use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::TestRunner,
 };
+use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
 use crate::support::{config, manual_clock, open_with, policy, redis};
 
@@ -61,4 +62,41 @@ proptest::proptest! {
             assert!(began.elapsed() < Duration::from_secs(5));
         }
     }
+}
+
+/// Key by key, by what `KEYS` tells of several thousand patterns in one round trip.
+#[tokio::test]
+async fn a_pattern_matches_the_very_keys_that_it_matches_in_redis() {
+    const KEYS: usize = 400;
+    const PATTERNS: usize = 3000;
+    let server = RedisServer::start().await;
+    let mut rng = SmallRng::seed_from_u64(1);
+    let mut text = |longest: usize| -> String {
+        let alphabet = ["a", "a", "b", "c", "-", "]", "[", "*", "*", "?", "^", "\\", "é", ":"];
+        (0..rng.random_range(1..=longest)).map(|_| *alphabet.choose(&mut rng).expect("a character")).collect()
+    };
+    let keys: Vec<String> = (0..KEYS).map(|_| text(7)).collect();
+    let patterns: Vec<Pattern> = std::iter::repeat_with(|| text(9))
+        .filter_map(|text| Pattern::parse(&text).ok())
+        .take(PATTERNS)
+        .collect();
+
+    let client = ::redis::Client::open(format!("redis://{}", server.address())).expect("a client");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut pipe = ::redis::pipe();
+    for key in &keys {
+        pipe.set(key, "1").ignore();
+    }
+    for pattern in &patterns {
+        pipe.keys(pattern.as_str());
+    }
+    let told: Vec<BTreeSet<String>> = pipe.query_async(&mut connection).await.expect("answers");
+
+    let mut hits = 0;
+    for (pattern, theirs) in patterns.iter().zip(told) {
+        let ours: BTreeSet<String> = keys.iter().filter(|key| pattern.matches(key)).cloned().collect();
+        assert_eq!(ours, theirs, "{pattern}");
+        hits += usize::from(!theirs.is_empty());
+    }
+    assert!(hits > PATTERNS / 10, "only {hits} patterns matched anything");
 }
