@@ -124,6 +124,9 @@ pub(crate) fn decode(
         return Decoded::Unreadable;
     }
     if !is_ours(stored) {
+        if stored.len() as u64 > limits.max_value_bytes {
+            return Decoded::Unreadable;
+        }
         return decode_bare(stored, tier, now, bare);
     }
     let Some((header, split)) = read_header(stored) else { return Decoded::Unreadable };
@@ -327,5 +330,9 @@ mod tests {
         };
         assert_eq!(found.age(now), Duration::from_secs(40));
         assert_eq!(found.ttl(now), Duration::from_secs(20));
+        let limits = |bytes| Limits { max_value_bytes: bytes };
+        let (fits, too_large) = (stored.len() as u64, stored.len() as u64 - 1);
+        assert_ne!(decode(&stored, KIND, Tier::Redis, limits(fits), now, bare), Decoded::Unreadable);
+        assert_eq!(decode(&stored, KIND, Tier::Redis, limits(too_large), now, bare), Decoded::Unreadable);
     }
 }
