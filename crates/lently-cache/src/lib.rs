@@ -60,6 +60,9 @@ mod envelope;
 mod error;
 mod failure;
 mod flight;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod memory;
 mod pattern;
