@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all, stream};
 use lently_cache::{
-    AfterWait, CacheConfig, CacheService, Clock, Cost, FailureTtl, Fetched, Kind, Pattern, Policy,
+    AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureTtl, Fetched, Kind, Pattern, Policy,
     RedisConfig, RemoteConfig,
 };
 use lently_testing::{RedisServer, wait_until};
@@ -38,6 +38,7 @@ fn policy() -> Policy {
         fresh: Duration::from_secs(3600),
         stale: Duration::ZERO,
         retention: Duration::from_secs(86_400),
+        refresh_ahead: Duration::ZERO,
         fetch_timeout: Duration::from_secs(30),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
@@ -53,6 +54,7 @@ async fn open(remote: RemoteConfig, memory_bytes: u64) -> CacheService {
         clock: Clock::system(),
         tasks: TaskTracker::new(),
         max_value_bytes: 1 << 20,
+        budget: Budget::UNLIMITED,
     })
     .await
     .expect("a cache")

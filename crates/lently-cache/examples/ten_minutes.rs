@@ -11,8 +11,8 @@ use std::{
 };
 
 use lently_cache::{
-    AfterWait, CacheConfig, CacheService, Clock, Cost, FailureTtl, Fetched, Kind, Lookup, Outcome, Pattern,
-    Policy, RemoteConfig,
+    AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureTtl, Fetched, Kind, Lookup, Outcome,
+    Pattern, Policy, RemoteConfig,
 };
 use tokio_util::task::TaskTracker;
 
@@ -30,12 +30,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock: clock.clone(),
         tasks: TaskTracker::new(),
         max_value_bytes: 1 << 20,
+        budget: Budget::UNLIMITED,
     };
     let policy = Policy {
         kind: WEATHER,
         fresh: Duration::from_secs(600),
         stale: Duration::ZERO,
         retention: Duration::from_secs(86_400),
+        refresh_ahead: Duration::ZERO,
         fetch_timeout: Duration::from_secs(5),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),

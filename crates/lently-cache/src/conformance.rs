@@ -39,8 +39,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    AfterWait, CacheConfig, CacheService, Clock, Cost, FailureClass, FailureTtl, FetchFailure, Fetched, Kind,
-    Lookup, Policy, RemoteConfig, Stored,
+    AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureClass, FailureTtl, FetchFailure,
+    Fetched, Kind, Lookup, Policy, RemoteConfig, Stored,
 };
 
 /// No promise needs this long but a broken one.
@@ -226,6 +226,7 @@ impl Site {
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
             max_value_bytes: MAX_VALUE_BYTES,
+            budget: Budget::UNLIMITED,
         });
         let node = node.await?;
         let up = eventually("the remote tier can be reached", async || node.health().is_up()).await;
@@ -263,6 +264,7 @@ fn policy() -> Policy {
         fresh: Duration::from_secs(60),
         stale: Duration::ZERO,
         retention: Duration::from_secs(60),
+        refresh_ahead: Duration::ZERO,
         fetch_timeout: Duration::from_secs(10),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),

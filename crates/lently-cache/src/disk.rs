@@ -23,7 +23,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern};
+use crate::{
+    clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern, remote::Head,
+};
 
 /// How long a call waits for another process that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -138,6 +140,23 @@ impl Disk {
                 .query_row(params![key, now], |row| row.get(0))
                 .optional()?;
             Ok(expires_at.and_then(|at| u64::try_from(at - now).ok()).map(Duration::from_millis))
+        })
+        .await
+    }
+
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Head>, CacheError> {
+        let key = key.to_owned();
+        self.read(move |connection, now| {
+            connection
+                .prepare_cached(
+                    "SELECT substr(stored, 1, 4096), expires_at FROM entries WHERE key = ?1 AND expires_at > ?2",
+                )?
+                .query_row(params![key, now], |row| {
+                    let (bytes, expires_at): (Vec<u8>, i64) = (row.get(0)?, row.get(1)?);
+                    let ttl = u64::try_from(expires_at - now).ok().map(Duration::from_millis);
+                    Ok(Head { bytes: bytes.into(), ttl })
+                })
+                .optional()
         })
         .await
     }

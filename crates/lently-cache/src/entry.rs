@@ -56,6 +56,10 @@ pub struct Entry {
     pub fetched_at: Timestamp,
     /// Until when it is served without asking anyone.
     pub fresh_until: Timestamp,
+    /// Until when it may be served while it is fetched anew; not before `fresh_until`.
+    pub stale_until: Timestamp,
+    /// From when on it is neither served nor kept; not before `stale_until`.
+    pub retain_until: Timestamp,
     /// What producing it took.
     pub cost: Cost,
     /// A strong validator: 32 hexadecimal digits of the value's BLAKE3 hash, without quotes.
@@ -74,6 +78,27 @@ impl Entry {
     pub fn ttl(&self, now: Timestamp) -> Duration {
         between(now, self.fresh_until)
     }
+
+    /// How long it has not been fresh any more; zero while it is.
+    #[must_use]
+    pub fn staleness(&self, now: Timestamp) -> Duration {
+        between(self.fresh_until, now)
+    }
+
+    /// For how many seconds it is still fresh, rounded down; once it is stale, since when, below zero: the `ttl` of RFC 9211
+    /// (2.4).
+    #[must_use]
+    pub fn ttl_seconds(&self, now: Timestamp) -> i64 {
+        if self.is_fresh(now) {
+            return i64::try_from(self.ttl(now).as_secs()).unwrap_or(i64::MAX);
+        }
+        // The second that has begun counts: zero would read as fresh.
+        -i64::try_from(self.staleness(now).as_secs()).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+        now < self.fresh_until
+    }
 }
 
 /// What a plain `get` found.
@@ -82,18 +107,25 @@ impl Entry {
 pub enum Lookup {
     /// A value that may be served.
     Fresh(Entry),
+    /// A value that is no longer fresh, within its retention: whoever can do with it may, and should say so.
+    Stale(Entry),
     /// Nothing that may be served, and why.
     Missing(MissReason),
 }
 
 impl Lookup {
-    /// The entry, if there is one to serve.
+    /// The entry, if there is a fresh one.
     #[must_use]
     pub fn entry(self) -> Option<Entry> {
         match self {
             Self::Fresh(entry) => Some(entry),
-            Self::Missing(_) => None,
+            Self::Stale(_) | Self::Missing(_) => None,
         }
+    }
+
+    /// By the entry's own times.
+    pub(crate) fn of(entry: Entry, now: Timestamp) -> Self {
+        if entry.is_fresh(now) { Self::Fresh(entry) } else { Self::Stale(entry) }
     }
 }
 
@@ -104,7 +136,7 @@ impl Lookup {
 pub enum MissReason {
     /// No tier has the key.
     Absent,
-    /// There is a value, and it is no longer fresh.
+    /// There was a value, and its retention is over.
     Expired,
     /// There is something that cannot be read: garbage, a truncated value, another schema version.
     Unreadable,
@@ -160,6 +192,21 @@ pub enum FailureClass {
     Transient,
     /// Will not go away by trying again.
     Permanent,
+}
+
+impl FailureClass {
+    /// The name in headers, events and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::Forbidden => "forbidden",
+            Self::QuotaExhausted { .. } => "quota-exhausted",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+        }
+    }
 }
 
 /// A failed fetch, shared by everyone who waited for it.
@@ -218,6 +265,31 @@ pub enum FetchError {
     /// The key cannot be used.
     #[error("unusable cache key: {0}")]
     BadKey(&'static str),
+    /// Only a cached value was wanted, and no tier has one that will do.
+    #[error("no tier has a value that will do, and it was not to be fetched")]
+    NotCached,
+}
+
+impl FetchError {
+    /// The sort of failure; a fetch that took too long or was abandoned is transient.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Failed(failure) => failure.class,
+            Self::TimedOut { .. } | Self::Abandoned | Self::NotCached => FailureClass::Transient,
+            Self::BadKey(_) => FailureClass::Permanent,
+        }
+    }
+
+    /// Whether a value that is no longer fresh is served in the place of this failure: it says nothing about the value.
+    pub(crate) fn excuses_a_stale_value(&self) -> bool {
+        match self.class() {
+            FailureClass::QuotaExhausted { .. }
+            | FailureClass::RateLimited { .. }
+            | FailureClass::Transient => true,
+            FailureClass::NotFound | FailureClass::Forbidden | FailureClass::Permanent => false,
+        }
+    }
 }
 
 /// What `get_or_set` answers.
@@ -235,6 +307,8 @@ pub struct Answer {
 pub enum Outcome {
     /// From a tier (`entry.tier` says which).
     Hit,
+    /// From a tier, no longer fresh, and why it is served all the same.
+    Stale(StaleReason),
     /// By this call's own fetch.
     Fetched {
         /// Whether a tier kept it. It does not when the key was deleted meanwhile, or the value is too large.
@@ -242,6 +316,33 @@ pub enum Outcome {
     },
     /// By another caller's fetch that was already under way.
     Collapsed,
+}
+
+/// Why a value is served that is no longer fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StaleReason {
+    /// It is being fetched anew, and its policy or the caller does not want to wait for that.
+    Refreshing,
+    /// Fetching it anew failed; [`FailureClass::Transient`] also stands for a fetch that took too long or was abandoned.
+    Failed(FailureClass),
+    /// The budget does not allow a refresh for now.
+    Budget,
+    /// The caller did not want it fetched.
+    OnlyIfCached,
+}
+
+impl StaleReason {
+    /// The name in headers, events and metrics; of a failure, its class.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refreshing => "refreshing",
+            Self::Failed(class) => class.name(),
+            Self::Budget => "budget",
+            Self::OnlyIfCached => "only-if-cached",
+        }
+    }
 }
 
 /// Which tiers took a value.

@@ -59,19 +59,30 @@ enum Encoding {
 /// What a stored value turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
-    /// An envelope of ours, or a bare JSON value.
+    /// An envelope of ours, or a bare JSON value; fresh or within its retention.
     Entry(Entry),
-    /// An envelope that is no longer fresh.
+    /// An envelope whose retention is over.
     Expired,
     /// Neither.
     Unreadable,
+    /// Nothing was stored. [`decode`] never says so.
+    Absent,
+}
+
+/// The times in a header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub fetched_at: Timestamp,
+    pub fresh_until: Timestamp,
 }
 
 /// An entry for a value fetched `now`.
 pub(crate) fn entry(policy: &Policy, value: Bytes, cost: Cost, fresh: Duration, now: Timestamp) -> Entry {
     let etag = etag(&value);
-    let fresh = fresh.min(policy.retention);
-    Entry { value, tier: Tier::Memory, fetched_at: now, fresh_until: later(now, fresh), cost, etag }
+    let retain_until = later(now, policy.retention);
+    let fresh_until = later(now, fresh).min(retain_until);
+    let stale_until = later(fresh_until, policy.stale).min(retain_until);
+    Entry { value, tier: Tier::Memory, fetched_at: now, fresh_until, stale_until, retain_until, cost, etag }
 }
 
 /// A strong validator of a value.
@@ -80,20 +91,19 @@ fn etag(value: &[u8]) -> Arc<str> {
 }
 
 /// The bytes that go to the remote tier.
-pub(crate) fn encode(policy: &Policy, entry: &Entry) -> Bytes {
-    let retain_until = later(entry.fetched_at, policy.retention);
+pub(crate) fn encode(kind: Kind, entry: &Entry) -> Bytes {
     let compressed = (entry.value.len() >= COMPRESS_FROM_BYTES)
         .then(|| compress(&entry.value))
         .flatten()
         .filter(|packed| packed.len() < entry.value.len());
     let header = Header {
         envelope: FORMAT,
-        kind: Cow::Borrowed(policy.kind.name),
-        schema: policy.kind.schema,
+        kind: Cow::Borrowed(kind.name),
+        schema: kind.schema,
         fetched_at: entry.fetched_at,
         fresh_until: entry.fresh_until,
-        stale_until: later(entry.fresh_until, policy.stale).min(retain_until),
-        retain_until,
+        stale_until: entry.stale_until,
+        retain_until: entry.retain_until,
         cost: entry.cost,
         etag: Cow::Borrowed(&entry.etag),
         tags: BTreeMap::new(),
@@ -133,7 +143,7 @@ pub(crate) fn decode(
     if header.envelope != FORMAT || header.kind != kind.name || header.schema != kind.schema {
         return Decoded::Unreadable;
     }
-    if now >= header.fresh_until || now >= header.retain_until {
+    if now >= header.retain_until {
         return Decoded::Expired;
     }
     if header.length > limits.max_value_bytes {
@@ -145,11 +155,15 @@ pub(crate) fn decode(
         Encoding::Zstd => decompress(&body, header.length),
     };
     let Some(value) = value else { return Decoded::Unreadable };
+    let fresh_until = header.fresh_until.min(header.retain_until);
     Decoded::Entry(Entry {
         value,
         tier,
         fetched_at: header.fetched_at.min(now),
-        fresh_until: header.fresh_until,
+        fresh_until,
+        // What another program wrote may be in another order.
+        stale_until: header.stale_until.clamp(fresh_until, header.retain_until),
+        retain_until: header.retain_until,
         cost: header.cost,
         etag: Arc::from(&*header.etag),
     })
@@ -166,6 +180,25 @@ pub(crate) fn cost_of(stored: &[u8]) -> Cost {
         return Cost::default();
     }
     read_header(stored).map(|(header, _)| header.cost).unwrap_or_default()
+}
+
+/// What the header of a stored value says of its times, whatever its kind; `None` without a readable header.
+pub(crate) fn times(stored: &[u8]) -> Option<Times> {
+    if !is_ours(stored) {
+        return None;
+    }
+    let (header, _) = read_header(stored)?;
+    let fresh_until = header.fresh_until.min(header.retain_until);
+    Some(Times { fetched_at: header.fetched_at, fresh_until })
+}
+
+/// By which bytes at its beginning a stored value is told from another: its header line, or the whole of a bare value.
+pub(crate) fn head(stored: &Bytes) -> Bytes {
+    let window = &stored[..stored.len().min(MAX_HEADER_BYTES)];
+    match window.iter().position(|&b| b == b'\n').filter(|_| is_ours(stored)) {
+        Some(split) => stored.slice(..=split),
+        None => stored.clone(),
+    }
 }
 
 /// The bounds a stored value must respect.
@@ -200,11 +233,14 @@ fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife
         return Decoded::Expired;
     }
     let age = fresh - left;
+    let until = later(now, left);
     Decoded::Entry(Entry {
         value: stored.clone(),
         tier,
         fetched_at: now.checked_sub(age).unwrap_or(now),
-        fresh_until: later(now, left),
+        fresh_until: until,
+        stale_until: until,
+        retain_until: until,
         cost: Cost::default(),
         etag: etag(stored),
     })
@@ -256,6 +292,7 @@ mod tests {
             fresh: Duration::from_secs(60),
             stale: Duration::from_secs(60),
             retention: Duration::from_secs(3600),
+            refresh_ahead: Duration::ZERO,
             fetch_timeout: Duration::from_secs(1),
             after_wait: AfterWait::Fetch,
             failures: FailureTtl::default(),
@@ -270,7 +307,7 @@ mod tests {
             Duration::from_secs(60),
             Timestamp::UNIX_EPOCH,
         );
-        encode(&policy(), &entry)
+        encode(KIND, &entry)
     }
 
     fn read(stored: &[u8], at_second: i64) -> Decoded {
@@ -279,13 +316,27 @@ mod tests {
     }
 
     #[test]
-    fn a_value_comes_back_as_it_was_until_it_is_no_longer_fresh() {
+    fn a_value_comes_back_as_it_was_until_its_retention_is_over() {
         let stored = packed(b"{\"a\":1}");
         assert!(stored.ends_with(b"\n{\"a\":1}"));
-        let Decoded::Entry(found) = read(&stored, 59) else { panic!("expected an entry") };
+        let Decoded::Entry(found) = read(&stored, 3599) else { panic!("expected an entry") };
         assert_eq!(found.value, "{\"a\":1}");
         assert_eq!(found.cost.quota_units, 3);
-        assert_eq!(read(&stored, 60), Decoded::Expired);
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        assert_eq!((found.fresh_until, found.stale_until, found.retain_until), (at(60), at(120), at(3600)));
+        assert_eq!(read(&stored, 3600), Decoded::Expired);
+    }
+
+    #[test]
+    fn times_in_a_wrong_order_are_put_in_order() {
+        let stored = String::from_utf8(packed(b"{}").to_vec()).expect("text");
+        let early = stored.replace("1970-01-01T00:02:00Z", "1969-01-01T00:00:00Z");
+        let late = stored.replace("1970-01-01T00:02:00Z", "9000-01-01T00:00:00Z");
+        assert!(stored != early && stored != late);
+        for (text, expected) in [(early, 60), (late, 3600)] {
+            let Decoded::Entry(found) = read(text.as_bytes(), 0) else { panic!("expected an entry") };
+            assert_eq!(found.stale_until.as_second(), expected);
+        }
     }
 
     #[test]
@@ -307,7 +358,7 @@ mod tests {
         let big = vec![b' '; 100_000];
         let entry =
             entry(&policy(), big.into(), Cost::default(), Duration::from_secs(60), Timestamp::UNIX_EPOCH);
-        let stored = encode(&policy(), &entry);
+        let stored = encode(KIND, &entry);
         assert!(stored.len() < 1000, "it is compressed");
         let split = stored.iter().position(|&b| b == b'\n').expect("a header");
         let header = String::from_utf8(stored[..split].to_vec()).expect("text");

@@ -133,7 +133,7 @@ pub(crate) fn encode(error: &FetchError) -> Option<String> {
         FetchError::TimedOut { after } => {
             (Class::TimedOut { after_ms: millis(*after) }, error.to_string(), None)
         }
-        FetchError::Abandoned | FetchError::BadKey(_) => return None,
+        FetchError::Abandoned | FetchError::BadKey(_) | FetchError::NotCached => return None,
     };
     let message = message.chars().take(MESSAGE_CHARS).collect();
     serde_json::to_string(&Record { class, message, detail }).ok()

@@ -3,13 +3,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::{
-    entry::{Entry, FetchError},
+    entry::{Entry, FetchError, StaleReason},
     pattern::Pattern,
 };
 
@@ -18,14 +21,17 @@ use crate::{
 pub(crate) enum Landed {
     /// A tier had the value.
     Found(Entry),
+    /// A tier had it, no longer fresh; where it is being refreshed, by a flight of its own.
+    Stale(Entry, StaleReason),
     /// Another process' fetch, which was waited for, brought it.
     Shared(Entry),
     /// The fetch brought it.
     Fetched { entry: Entry, stored: bool },
     /// Nothing was fetched: an earlier fetch, here or elsewhere, failed, and it is too early to try again.
-    Remembered(FetchError),
-    /// The fetch brought none.
-    Failed(FetchError),
+    /// With what the tiers still have within its retention.
+    Remembered(FetchError, Option<Entry>),
+    /// The fetch brought none. With what the tiers still have within its retention.
+    Failed(FetchError, Option<Entry>),
 }
 
 /// The flights under way, by key.
@@ -39,6 +45,8 @@ pub(crate) struct Flight {
     /// Held while the value is being stored, so that a delete comes either before (and forbids it) or after (and
     /// removes it). True once the key was deleted.
     fence: AsyncMutex<bool>,
+    /// Whether anyone who waits lets the value be stored.
+    is_to_be_stored: AtomicBool,
 }
 
 /// What a caller gets when it asks for a flight.
@@ -58,16 +66,16 @@ pub(crate) struct Leader {
 }
 
 impl Flights {
-    /// Joins the key's flight, or begins one.
-    pub(crate) fn board(self: &Arc<Self>, key: &Arc<str>) -> Boarding {
+    /// Joins the key's flight, or begins one. `store`: whether the caller lets what is fetched be stored.
+    pub(crate) fn board(self: &Arc<Self>, key: &Arc<str>, store: bool) -> Boarding {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = under_way.get(key) {
+            flight.is_to_be_stored.fetch_or(store, Relaxed);
             return Boarding::Join(flight.clone());
         }
-        let (landing, landed) = watch::channel(None);
-        let flight = Arc::new(Flight { landed, fence: AsyncMutex::new(false) });
-        under_way.insert(key.clone(), flight.clone());
-        Boarding::Lead(Leader { flights: self.clone(), key: key.clone(), flight, landing })
+        let leader = Leader::new(self.clone(), key.clone(), store, false);
+        under_way.insert(key.clone(), leader.flight.clone());
+        Boarding::Lead(leader)
     }
 
     /// Forbids the key's flight to store what it brings, and lets the next caller begin a new one.
@@ -98,8 +106,8 @@ impl Flight {
     pub(crate) async fn wait(&self) -> Landed {
         let mut landed = self.landed.clone();
         match landed.wait_for(Option::is_some).await {
-            Ok(landed) => landed.clone().unwrap_or(Landed::Failed(FetchError::Abandoned)),
-            Err(_) => Landed::Failed(FetchError::Abandoned),
+            Ok(landed) => landed.clone().unwrap_or(Landed::Failed(FetchError::Abandoned, None)),
+            Err(_) => Landed::Failed(FetchError::Abandoned, None),
         }
     }
 
@@ -111,6 +119,40 @@ impl Flight {
 }
 
 impl Leader {
+    fn new(flights: Arc<Flights>, key: Arc<str>, store: bool, fenced: bool) -> Self {
+        let (landing, landed) = watch::channel(None);
+        let flight =
+            Flight { landed, fence: AsyncMutex::new(fenced), is_to_be_stored: AtomicBool::new(store) };
+        Self { flights, key, flight: Arc::new(flight), landing }
+    }
+
+    /// Whether anyone who waits lets the value be stored. If not, nobody joins any more who would.
+    pub(crate) fn is_to_be_stored(&self) -> bool {
+        let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = self.flight.is_to_be_stored.load(Relaxed);
+        if !store && under_way.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            under_way.remove(&self.key);
+        }
+        store
+    }
+
+    /// Ends the flight with what there is for now, and goes on as another one in its place: whoever comes later joins that.
+    pub(crate) fn land_and_go_on(self, landed: Landed) -> Self {
+        let next = {
+            let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = under_way.get_mut(&self.key).filter(|place| Arc::ptr_eq(place, &self.flight));
+            let store = self.flight.is_to_be_stored.load(Relaxed);
+            // Without a place it was fenced, and what it goes on to fetch is not to be stored either.
+            let next = Self::new(self.flights.clone(), self.key.clone(), store, place.is_none());
+            if let Some(place) = place {
+                *place = next.flight.clone();
+            }
+            next
+        };
+        self.land(landed);
+        next
+    }
+
     /// Ends the flight and wakes everyone.
     pub(crate) fn land(self, landed: Landed) {
         let _ = self.landing.send(Some(landed));

@@ -71,7 +71,8 @@ pub fn stored_value(stored: &[u8], reading: Reading) -> bool {
     let cost = envelope::cost_of(&stored);
     let Some(entry) = read(&stored, reading) else { return false };
     assert!(entry.value.len() as u64 <= reading.max_value_bytes, "{} bytes", entry.value.len());
-    assert!(entry.fetched_at <= reading.now && reading.now < entry.fresh_until, "{entry:?}");
+    assert!(entry.fetched_at <= reading.now && reading.now < entry.retain_until, "{entry:?}");
+    assert!(entry.fresh_until <= entry.stale_until && entry.stale_until <= entry.retain_until, "{entry:?}");
     if envelope::is_ours(&stored) {
         assert_eq!(entry.cost, cost);
         is_as_its_header_says(&entry, &stored, reading.now);
@@ -94,8 +95,11 @@ fn is_as_its_header_says(entry: &Entry, stored: &Bytes, now: Timestamp) {
     assert_eq!(field("etag"), *entry.etag);
     let time = |name: &str| field(name).as_str().expect("a text").parse::<Timestamp>().expect("a time");
     assert_eq!(entry.fetched_at, time("fetched_at").min(now));
-    assert_eq!(entry.fresh_until, time("fresh_until"));
-    assert!(now < time("retain_until"));
+    let retain_until = time("retain_until");
+    assert!(now < retain_until);
+    assert_eq!(entry.retain_until, retain_until);
+    assert_eq!(entry.fresh_until, time("fresh_until").min(retain_until));
+    assert_eq!(entry.stale_until, time("stale_until").min(retain_until).max(entry.fresh_until));
     if header["encoding"].get().contains("identity") {
         assert_eq!(entry.value, body);
         return;
@@ -114,6 +118,7 @@ fn policy(fresh: Duration) -> Policy {
         fresh,
         stale: Duration::ZERO,
         retention: Duration::MAX,
+        refresh_ahead: Duration::ZERO,
         fetch_timeout: Duration::from_secs(1),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
@@ -121,7 +126,7 @@ fn policy(fresh: Duration) -> Policy {
 }
 
 fn write(entry: &Entry) -> Bytes {
-    envelope::encode(&policy(Duration::MAX), entry)
+    envelope::encode(KIND, entry)
 }
 
 /// Writes a value and reads it again.
@@ -135,7 +140,7 @@ pub fn round_trip(value: &[u8], cost: Cost, fresh: Duration, now: Timestamp) {
     assert!(envelope::is_ours(&stored));
     let reading = Reading { now, max_value_bytes: value.len() as u64, bare: None };
     let found = read(&stored, reading);
-    if now >= entry.fresh_until {
+    if now >= entry.retain_until {
         assert_eq!(found, None);
         return;
     }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     coherence::Notice,
+    envelope,
     error::CacheError,
     redis::{Claim, Over, RedisClient},
 };
@@ -143,13 +144,16 @@ impl Leading<'_> {
         let mut watch = self.watchers.watch(key);
         let token = self.tokens.draw();
         let patience = Instant::now() + self.patience.min(LONGEST_PATIENCE);
-        let mut waited = false;
+        let (mut waited, mut seen) = (false, Bytes::new());
         loop {
             let over = if self.anew && !waited { Over::Failure } else { Over::Nothing };
-            let (stored, lasts) = match self.claim(key, &token, over).await? {
+            let (stored, lasts) = match self.claim(key, &token, over, &seen).await? {
                 Claim::Unavailable => return Ok(Lead::Alone),
                 Claim::Led { stored } => {
-                    let lease = Lease::hold(self.redis, key, token, self.upkeep);
+                    if let Some(stored) = &stored {
+                        seen = envelope::head(stored);
+                    }
+                    let lease = Lease::hold(self.redis, key, token, seen, self.upkeep);
                     return Ok(match stored {
                         Some(stored) if will_do(&stored, waited) => {
                             lease.release().await;
@@ -161,8 +165,12 @@ impl Leading<'_> {
                 Claim::Failed(record) => return Ok(Lead::Failed(record)),
                 Claim::Followed { stored, lasts } => (stored, lasts),
             };
-            if let Some(stored) = stored.filter(|stored| will_do(stored, waited)) {
-                return Ok(Lead::Found(stored, waited));
+            if let Some(stored) = stored {
+                if will_do(&stored, waited) {
+                    return Ok(Lead::Found(stored, waited));
+                }
+                // Not told again as long as it is the same.
+                seen = envelope::head(&stored);
             }
             waited = true;
             let expiry = Instant::now() + lasts + AFTER_EXPIRY;
@@ -180,15 +188,18 @@ impl Leading<'_> {
     /// Takes the lease from whoever has it; for those whose patience has ended.
     pub(crate) async fn take_over(&self, key: &Arc<str>) -> Result<Lead, CacheError> {
         let token = self.tokens.draw();
-        Ok(match self.claim(key, &token, Over::Lease).await? {
-            Claim::Led { .. } => Lead::Cluster(Lease::hold(self.redis, key, token, self.upkeep)),
+        Ok(match self.claim(key, &token, Over::Lease, &[]).await? {
+            Claim::Led { stored } => {
+                let seen = stored.as_ref().map(envelope::head).unwrap_or_default();
+                Lead::Cluster(Lease::hold(self.redis, key, token, seen, self.upkeep))
+            }
             Claim::Followed { .. } | Claim::Failed(_) | Claim::Unavailable => Lead::Alone,
         })
     }
 
     /// A claim whose answer did not come may have been granted: then it is given back, behind it on the same wire.
-    async fn claim(&self, key: &Arc<str>, token: &str, over: Over) -> Result<Claim, CacheError> {
-        let claim = self.redis.claim(key, token, over).await;
+    async fn claim(&self, key: &Arc<str>, token: &str, over: Over, seen: &[u8]) -> Result<Claim, CacheError> {
+        let claim = self.redis.claim(key, token, over, seen).await;
         if let Err(CacheError::Remote(_)) = &claim {
             let (redis, key, token) = (self.redis.clone(), key.clone(), token.to_owned());
             self.upkeep.spawn(async move { redis.release(&key, &token).await });
@@ -209,9 +220,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    fn hold(redis: &RedisClient, key: &Arc<str>, token: String, upkeep: &TaskTracker) -> Self {
+    /// `seen` is the head of the value that lay there when it was taken.
+    fn hold(redis: &RedisClient, key: &Arc<str>, token: String, seen: Bytes, upkeep: &TaskTracker) -> Self {
         let standing = Arc::new(Standing {
             lost: AtomicBool::new(false),
+            seen,
             server_run: AtomicU64::new(redis.server_run()),
         });
         let renewing =
@@ -245,10 +258,15 @@ impl Lease {
         committed
     }
 
-    /// Leaves a record of the failure in its place, for so long.
-    pub(crate) async fn fail(mut self, record: &str, lasts: Duration) -> Result<bool, CacheError> {
+    /// Leaves a record of the failure in its place, for so long, and drops the value if it is `gone`.
+    pub(crate) async fn fail(
+        mut self,
+        record: &str,
+        lasts: Duration,
+        gone: bool,
+    ) -> Result<bool, CacheError> {
         self.renewing.abort();
-        let recorded = self.redis.record_failure(&self.key, &self.token, record, lasts).await;
+        let recorded = self.redis.record_failure(&self.key, &self.token, record, lasts, gone).await;
         self.ended = recorded.is_ok();
         recorded
     }
@@ -277,18 +295,19 @@ impl Drop for Lease {
 /// What is known of a lease that is held.
 struct Standing {
     lost: AtomicBool,
+    seen: Bytes,
     /// The run of the server that has it.
     server_run: AtomicU64,
 }
 
 impl Standing {
     /// Gives a sign of life. After a restart of Redis, which has lost the lease, it is taken again if nobody else has it and
-    /// no value is there: a paid fetch would be lost with it. Whoever invalidates after the restart and before that finds
+    /// no other value is there than before: a paid fetch would be lost with it. Whoever invalidates after the restart and before that finds
     /// nothing to forbid; that is the price, and it lasts for as long as a reconnect.
     async fn renew(&self, redis: &RedisClient, key: &str, token: &str) -> Result<(), CacheError> {
         let (before, run) = (self.server_run.load(Relaxed), redis.server_run());
         let restarted = before != run && before != 0 && run != 0;
-        if redis.renew(key, token, restarted).await? {
+        if redis.renew(key, token, restarted, &self.seen).await? {
             self.server_run.store(run, Relaxed);
         } else {
             self.lost.store(true, Relaxed);

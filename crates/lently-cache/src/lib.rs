@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use lently_cache::{AfterWait, CacheConfig, CacheService, Clock, FailureTtl, Fetched, Kind, Outcome, Policy, RemoteConfig};
+//! use lently_cache::{AfterWait, Budget, CacheConfig, CacheService, Clock, FailureTtl, Fetched, Kind, Outcome, Policy, RemoteConfig};
 //! use tokio_util::task::TaskTracker;
 //!
 //! const GREETING: Kind = Kind { name: "greeting", schema: 1 };
@@ -29,13 +29,15 @@
 //!     clock: Clock::system(),
 //!     tasks: TaskTracker::new(),
 //!     max_value_bytes: 1 << 16,
+//!     budget: Budget::UNLIMITED,
 //! })
 //! .await?;
 //! let policy = Policy {
 //!     kind: GREETING,
 //!     fresh: Duration::from_secs(60),
-//!     stale: Duration::ZERO,
+//!     stale: Duration::from_secs(60),
 //!     retention: Duration::from_secs(3600),
+//!     refresh_ahead: Duration::ZERO,
 //!     fetch_timeout: Duration::from_secs(5),
 //!     after_wait: AfterWait::Fetch,
 //!     failures: FailureTtl::default(),
@@ -50,6 +52,7 @@
 //! ```
 
 mod breaker;
+mod budget;
 mod clock;
 mod coherence;
 #[cfg(feature = "conformance")]
@@ -75,16 +78,17 @@ mod stats;
 #[doc(hidden)]
 pub use self::redis::{ByteStream, OpenStream, Transport};
 pub use self::{
+    budget::{Allowance, Budget},
     clock::Clock,
     coherence::MEMORY_TRUST,
     entry::{
         Answer, Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, Outcome,
-        PatternReport, Stored, Tier, WarmEntry, WarmReport,
+        PatternReport, StaleReason, Stored, Tier, WarmEntry, WarmReport,
     },
     error::CacheError,
     failure::FailureTtl,
     pattern::{Pattern, PatternError},
-    policy::{AfterWait, Cost, Kind, Policy},
+    policy::{AcceptStale, AfterWait, Controls, Cost, Kind, Policy},
     redis::{Deployment, LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, SentinelConfig, TlsConfig},
     remote::Health,
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},

@@ -71,15 +71,15 @@ pub(crate) struct Memory {
     coherence: Coherence,
 }
 
-/// What memory knows of a key.
+/// What memory knows of a key: an entry within its retention, fresh or not.
 pub(crate) enum Found {
-    /// Serve it.
+    /// The remote tier has the same.
     Trusted(Entry),
-    /// Fresh by its own times, and the remote tier should be asked whether it still has it.
+    /// The remote tier should be asked whether it still has it.
     Doubtful(Entry),
-    /// Fresh, and the remote tier, which did not take it, should be asked whether it has another, and given it if not.
+    /// The remote tier, which did not take it, should be asked whether it has a newer one.
     Unwritten(Entry),
-    /// There was something, no longer fresh.
+    /// There was something, and its retention is over.
     Expired,
     Absent,
 }
@@ -108,7 +108,7 @@ impl Memory {
     /// Looks by the clock's `now`, and, where a copy is believed because of notices, by a clock that never jumps.
     pub(crate) fn get(&self, key: &str, now: Timestamp) -> Found {
         let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(key)) else { return Found::Absent };
-        if now >= held.entry.fresh_until {
+        if now >= held.entry.retain_until {
             return Found::Expired;
         }
         let trusted = match held.trust {

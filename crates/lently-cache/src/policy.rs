@@ -23,10 +23,17 @@ pub struct Policy {
     pub kind: Kind,
     /// How long a value is served without asking anyone.
     pub fresh: Duration,
-    /// How long after that a value could still be shown as stale. Written to the envelope; not served yet.
+    /// How long after that a value is still served at once, while it is fetched anew behind. Zero: whoever finds it no
+    /// longer fresh waits for the fetch.
     pub stale: Duration,
-    /// The age beyond which a value is neither served nor kept.
+    /// The age beyond which a value is neither served nor kept, whatever the other times say. Until then a value that
+    /// is no longer fresh is served where fetching it anew fails for want of quota, for a rate limit, for a transient
+    /// error or for time.
     pub retention: Duration,
+    /// How long before its end a value that is asked for is fetched anew behind, so that callers of a key in use never
+    /// find it stale. Each value begins at a moment of its own in the first half of this time, so that what was stored
+    /// together is not fetched together. Zero: not ahead.
+    pub refresh_ahead: Duration,
     /// How long a fetch may take before its callers get [`FetchError::TimedOut`](crate::FetchError::TimedOut).
     /// Another process' fetch is waited for as long.
     pub fetch_timeout: Duration,
@@ -44,6 +51,50 @@ pub enum AfterWait {
     Fetch,
     /// Fail with [`FetchError::TimedOut`](crate::FetchError::TimedOut): paying twice is worse.
     Fail,
+}
+
+/// What a caller wants otherwise than the policy says: the request directives of RFC 9111 (5.2.1). The default changes
+/// nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Controls {
+    /// An older value will not do; nor will a stale one, unless `stale` says so.
+    pub max_age: Option<Duration>,
+    /// What a value is worth that is no longer fresh.
+    pub stale: AcceptStale,
+    /// No stored value will do: fetch anew, also where a failure is remembered. What the tiers have is replaced; on a failure
+    /// it stays, and the failure is the answer.
+    pub no_cache: bool,
+    /// What is fetched for this caller is not stored; if another caller waits for the same fetch, it is, for that one. A
+    /// stored value will do.
+    pub no_store: bool,
+    /// Nothing is fetched, neither now nor behind: [`FetchError::NotCached`](crate::FetchError::NotCached) where no stored
+    /// value will do.
+    pub only_if_cached: bool,
+}
+
+impl Controls {
+    /// Nothing else than the policy says.
+    pub const DEFAULT: Self = Self {
+        max_age: None,
+        stale: AcceptStale::ByPolicy,
+        no_cache: false,
+        no_store: false,
+        only_if_cached: false,
+    };
+    /// Fetch anew.
+    pub const NO_CACHE: Self = Self { no_cache: true, ..Self::DEFAULT };
+}
+
+/// Whether a caller takes a value that is no longer fresh. Never beyond its retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcceptStale {
+    /// As long as the policy's `stale` lasts, while it is fetched anew behind; within its retention if the fetch fails.
+    #[default]
+    ByPolicy,
+    /// Only if the fetch fails.
+    AfterFailure,
+    /// If it has not been fresh for no longer than this (`max-stale`); zero takes a fresh one only, whatever fails.
+    Within(Duration),
 }
 
 /// What producing a value took. It is kept on the entry, so that a hit can tell what it saved.

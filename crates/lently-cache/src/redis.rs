@@ -40,6 +40,7 @@ pub(crate) use self::{
 };
 use crate::{
     breaker::Breaker, clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern,
+    remote::Head,
 };
 
 /// Keys asked for in one `SCAN` step: a few milliseconds of Redis' time at most.
@@ -180,6 +181,18 @@ impl RedisClient {
     pub async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
         let milliseconds: i64 = self.run(redis::cmd("PTTL").arg(self.full(key))).await?;
         Ok(u64::try_from(milliseconds).ok().map(Duration::from_millis))
+    }
+
+    /// The first bytes of a value, enough for its header, and its remaining life.
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Head>, CacheError> {
+        let key = self.full(key);
+        let mut both = redis::pipe();
+        both.cmd("GETRANGE").arg(&key).arg(0).arg(HEADER_WINDOW).cmd("PTTL").arg(&key);
+        let (bytes, ttl): (Vec<u8>, i64) =
+            self.bounded(Lane::Any, async |mut connection| both.query_async(&mut connection).await).await?;
+        let ttl = u64::try_from(ttl).ok().map(Duration::from_millis);
+        // No value of ours is empty.
+        Ok((!bytes.is_empty()).then(|| Head { bytes: bytes.into(), ttl }))
     }
 
     /// Deletes our keys that match, in batches (`SCAN`, `UNLINK`), without blocking Redis; how many there were.

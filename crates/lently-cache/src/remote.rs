@@ -20,6 +20,13 @@ pub(crate) enum Remote {
     Redis(RedisClient),
 }
 
+/// What a stored value begins with.
+pub(crate) struct Head {
+    pub bytes: Bytes,
+    /// How long the tier keeps it; `None` where it lives forever.
+    pub ttl: Option<Duration>,
+}
+
 /// How the remote tier is doing.
 #[derive(Clone, Debug, Serialize)]
 pub struct Health {
@@ -72,15 +79,17 @@ impl Remote {
         }
     }
 
-    /// Stores a value where there is none and nobody fetches one; whether it did. The file of a disk tier takes it in any case.
-    pub(crate) async fn set_if_absent(
+    /// Stores a value fetched at that time, unless there is a newer one or somebody fetches one; whether it did. The file of a
+    /// disk tier takes it in any case.
+    pub(crate) async fn set_unless_newer(
         &self,
         key: &str,
         stored: Bytes,
         ttl: Duration,
+        fetched_at: Timestamp,
     ) -> Result<bool, CacheError> {
         match self {
-            Self::Redis(redis) => redis.set_if_absent(key, &stored, ttl).await,
+            Self::Redis(redis) => redis.set_unless_newer(key, &stored, ttl, fetched_at).await,
             Self::None | Self::Disk(_) => self.set(key, stored, ttl).await.map(|()| true),
         }
     }
@@ -99,6 +108,15 @@ impl Remote {
             Self::None => Ok(None),
             Self::Disk(disk) => disk.ttl(key).await,
             Self::Redis(redis) => redis.ttl(key).await,
+        }
+    }
+
+    /// The first bytes of a stored value, enough for its header, and its remaining life.
+    pub(crate) async fn head(&self, key: &str) -> Result<Option<Head>, CacheError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Disk(disk) => disk.head(key).await,
+            Self::Redis(redis) => redis.head(key).await,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The cache service: memory in front of the remote tier, one fetch per key, and verbs that never throw a broken
 //! Redis at their callers. It knows kinds and keys, and nothing of what the values mean.
 
+mod asking;
 mod config;
 mod flying;
+mod wish;
 
 use std::{
     sync::Arc,
@@ -15,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::config::{CacheConfig, RemoteConfig};
 use crate::{
+    budget::Budget,
     clock::{Clock, between},
     disk::Disk,
     entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier, WarmEntry, WarmReport},
@@ -47,6 +50,9 @@ struct Inner {
     watchers: Arc<Watchers>,
     tokens: Tokens,
     failures: Failures,
+    /// Refreshes that failed a moment ago.
+    resting: Failures,
+    budget: Budget,
     counters: Counters,
     clock: Clock,
     tasks: TaskTracker,
@@ -64,7 +70,8 @@ impl CacheService {
     /// A configuration that can never work, a disk file that can neither be opened nor made.
     pub async fn open(config: CacheConfig) -> Result<Self, CacheError> {
         config.check()?;
-        let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, max_value_bytes } = config;
+        let CacheConfig { kinds, prefix, memory_bytes, remote, clock, tasks, max_value_bytes, budget } =
+            config;
         let (upkeep, stop) = (TaskTracker::new(), CancellationToken::new());
         let memory = Arc::new(Memory::new(memory_bytes, max_value_bytes));
         let watchers = Arc::new(Watchers::default());
@@ -99,6 +106,8 @@ impl CacheService {
             watchers,
             tokens: Tokens::new(),
             failures: Failures::new(),
+            resting: Failures::new(),
+            budget,
             counters: Counters::new(kinds, clock.now()),
             clock,
             tasks,
@@ -108,7 +117,7 @@ impl CacheService {
         })))
     }
 
-    /// The value of `key` from the nearest tier that has it fresh.
+    /// The value of `key` from the nearest tier that has it. A stale one is counted as a miss.
     pub async fn get(&self, kind: Kind, key: &str) -> Lookup {
         if let Some(entry) = self.0.recall(kind, key) {
             return Lookup::Fresh(entry);
@@ -120,7 +129,9 @@ impl CacheService {
         };
         match &lookup {
             Lookup::Fresh(entry) => self.0.counters.hit(kind, entry.tier, began.elapsed()),
-            Lookup::Missing(_) => self.0.counters.miss(kind, Some(began.elapsed())),
+            Lookup::Stale(_) | Lookup::Missing(_) => {
+                self.0.counters.miss(kind, Some(began.elapsed()));
+            }
         }
         lookup
     }
@@ -146,6 +157,7 @@ impl CacheService {
         self.to_its_end(async move {
             inner.flights.fence(&key).await;
             inner.failures.forget(&key);
+            inner.resting.forget(&key);
             Ok(inner.store(&key, &policy, &entry, Right::Set).await)
         })
         .await
@@ -162,6 +174,7 @@ impl CacheService {
         self.to_its_end(async move {
             inner.flights.fence(&key).await;
             inner.failures.forget(&key);
+            inner.resting.forget(&key);
             let writing = inner.memory.write(&key);
             let in_memory = inner.memory.remove(&key);
             let remote = inner.swallow_count(inner.remote.delete(&key).await);
@@ -183,6 +196,7 @@ impl CacheService {
         self.to_its_end(async move {
             inner.flights.fence_matching(Some(&pattern)).await;
             inner.failures.forget_matching(&pattern);
+            inner.resting.forget_matching(&pattern);
             inner.memory.distrust_reads();
             let in_memory = inner.memory.remove_matching(&pattern);
             let remote = inner.swallow_count(inner.remote.delete_pattern(&pattern).await);
@@ -214,8 +228,8 @@ impl CacheService {
             return self.0.swallow_count(self.0.remote.measure_pattern(pattern).await);
         }
         let now = self.0.clock.now();
-        let fresh = self.0.memory.matching(pattern).into_iter().filter(|(_, entry)| now < entry.fresh_until);
-        Ok(fresh.fold(PatternReport::default(), |sum, (_, entry)| PatternReport {
+        let kept = self.0.memory.matching(pattern).into_iter().filter(|(_, entry)| now < entry.retain_until);
+        Ok(kept.fold(PatternReport::default(), |sum, (_, entry)| PatternReport {
             keys: sum.keys + 1,
             bytes: sum.bytes + entry.value.len() as u64,
             cost: sum.cost + entry.cost,
@@ -230,23 +244,28 @@ impl CacheService {
         self.delete_pattern(&Pattern::any()).await
     }
 
-    /// Whether a tier has `key`. Not counted as a request.
+    /// Whether a tier has `key` fresh. Not counted as a request.
     pub async fn exists(&self, key: &str) -> bool {
         self.ttl(key).await.is_some()
     }
 
-    /// How long the value of `key` stays fresh; `None` without a value. Not counted as a request.
+    /// How long the value of `key` stays fresh; `None` without a fresh value. Not counted as a request.
     pub async fn ttl(&self, key: &str) -> Option<Duration> {
         let inner = &*self.0;
         check_key(key).ok()?;
         let now = inner.clock.now();
+        let fresh_for = |entry: &Entry| Some(entry.ttl(now)).filter(|ttl| !ttl.is_zero());
         let doubtful = match inner.memory.get(key, now) {
-            Found::Trusted(entry) => return Some(entry.ttl(now)),
-            Found::Doubtful(entry) | Found::Unwritten(entry) => Some(entry.ttl(now)),
+            Found::Trusted(entry) => return fresh_for(&entry),
+            Found::Doubtful(entry) | Found::Unwritten(entry) => fresh_for(&entry),
             Found::Expired | Found::Absent => None,
         };
-        match inner.swallow_count(inner.remote.ttl(key).await) {
-            Ok(ttl) => ttl,
+        match inner.swallow_count(inner.remote.head(key).await) {
+            Ok(Some(head)) => match envelope::times(&head.bytes) {
+                Some(times) => Some(between(now, times.fresh_until)).filter(|ttl| !ttl.is_zero()),
+                None => head.ttl,
+            },
+            Ok(None) => None,
             Err(_) => doubtful,
         }
     }
@@ -312,12 +331,13 @@ impl Inner {
     /// twice more, to time it.
     fn recall(&self, kind: Kind, key: &str) -> Option<Entry> {
         let began = self.counters.is_to_be_timed(kind).then(Instant::now);
-        match self.memory.get(key, self.clock.now()) {
-            Found::Trusted(entry) => {
+        let now = self.clock.now();
+        match self.memory.get(key, now) {
+            Found::Trusted(entry) if entry.is_fresh(now) => {
                 self.counters.recalled(kind, began.map(|began| began.elapsed()));
                 Some(entry)
             }
-            Found::Doubtful(_) | Found::Unwritten(_) | Found::Expired | Found::Absent => None,
+            _ => None,
         }
     }
 
@@ -325,47 +345,49 @@ impl Inner {
     async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>) -> Lookup {
         let now = self.clock.now();
         let mut unwritten = false;
-        let (doubtful, expired) = match self.memory.get(key, now) {
-            Found::Trusted(entry) => return Lookup::Fresh(entry),
-            Found::Doubtful(entry) => (Some(entry), false),
+        let (held, nothing) = match self.memory.get(key, now) {
+            Found::Trusted(entry) => return Lookup::of(entry, now),
+            Found::Doubtful(entry) => (Some(entry), MissReason::Absent),
             Found::Unwritten(entry) => {
                 unwritten = true;
-                (Some(entry), false)
+                (Some(entry), MissReason::Absent)
             }
             Found::Expired => {
                 self.memory.remove(key);
-                (None, true)
+                (None, MissReason::Expired)
             }
-            Found::Absent => (None, false),
+            Found::Absent => (None, MissReason::Absent),
         };
-        let Some(tier) = self.remote.tier() else {
-            return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
-        };
+        let Some(tier) = self.remote.tier() else { return Lookup::Missing(nothing) };
         let ticket = self.memory.ticket(key);
         let stored = match self.remote.get(key).await {
             Err(CacheError::WrongType) => return Lookup::Missing(MissReason::Unreadable),
             answer => self.swallow_count(answer),
         };
-        let stored = match stored {
-            Ok(Some(stored)) => stored,
-            Ok(None) => {
-                match doubtful {
-                    // It never got there: this is the only copy of what was paid for.
-                    Some(entry) if unwritten => {
-                        self.memory.keep_unwritten(&Arc::from(key), &entry, ticket);
-                        return Lookup::Fresh(entry);
-                    }
-                    Some(_) => drop(self.memory.remove(key)),
-                    None => {}
-                }
-                return Lookup::Missing(if expired { MissReason::Expired } else { MissReason::Absent });
+        let found = match stored {
+            Ok(Some(stored)) => self.decode(&stored, kind, tier, key, policy_fresh).await,
+            Ok(None) => Decoded::Absent,
+            Err(_) => {
+                return held.map_or(Lookup::Missing(MissReason::TierResting), |entry| Lookup::of(entry, now));
             }
-            Err(_) => return doubtful.map_or(Lookup::Missing(MissReason::TierResting), Lookup::Fresh),
         };
-        match self.decode(&stored, kind, tier, key, policy_fresh).await {
+        // What never got there, and is newer than what did: the only copy of what was paid for.
+        if let Some(mine) = held.as_ref().filter(|_| unwritten)
+            && !matches!(&found, Decoded::Entry(theirs) if theirs.fetched_at > mine.fetched_at)
+        {
+            self.memory.keep_unwritten(&Arc::from(key), mine, ticket);
+            return Lookup::of(mine.clone(), now);
+        }
+        match found {
             Decoded::Entry(entry) => {
                 self.memory.fill(&Arc::from(key), &entry, ticket, self.clock.now());
-                Lookup::Fresh(entry)
+                Lookup::of(entry, self.clock.now())
+            }
+            Decoded::Absent => {
+                if held.is_some() {
+                    self.memory.remove(key);
+                }
+                Lookup::Missing(nothing)
             }
             Decoded::Expired => Lookup::Missing(MissReason::Expired),
             Decoded::Unreadable => Lookup::Missing(MissReason::Unreadable),
@@ -398,7 +420,7 @@ impl Inner {
     /// Writes both tiers, by the right that `claim` gives.
     async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry, claim: Right) -> Stored {
         let now = self.clock.now();
-        let ttl = between(now, entry.fresh_until);
+        let ttl = between(now, entry.retain_until);
         if ttl.is_zero() {
             return Stored { memory: false, remote: false };
         }
@@ -406,10 +428,10 @@ impl Inner {
         let written = match self.remote.tier() {
             None => Ok(false),
             Some(_) => {
-                let stored = envelope::encode(policy, entry);
+                let stored = envelope::encode(policy.kind, entry);
                 self.swallow_count(match claim {
                     Right::Lease(lease) => lease.commit(&stored, ttl).await,
-                    Right::Fetched => self.remote.set_if_absent(key, stored, ttl).await,
+                    Right::Fetched => self.remote.set_unless_newer(key, stored, ttl, entry.fetched_at).await,
                     Right::Set => self.remote.set(key, stored, ttl).await.map(|()| true),
                 })
             }
@@ -447,7 +469,7 @@ enum Right {
     Set,
     /// It was fetched for the cluster: if the lease still holds.
     Lease(Lease),
-    /// It was fetched without a lease, because Redis could not be asked: if nobody has put anything there since.
+    /// It was fetched without a lease, because Redis could not be asked: if nobody has put anything newer there.
     Fetched,
 }
 

@@ -43,6 +43,10 @@ pub struct Stats {
     pub fetches: u64,
     /// Requests answered with a failure that was remembered, without asking upstream.
     pub remembered_failures: u64,
+    /// Requests answered with a value that was no longer fresh.
+    pub stale: u64,
+    /// Fetches begun behind an answer, ahead of a value's end or after it.
+    pub refreshes: u64,
     /// Hits and misses by kind.
     pub by_kind: BTreeMap<&'static str, KindStats>,
     /// Hits by tier.
@@ -73,6 +77,8 @@ pub(crate) struct Counters {
     collapsed: AtomicU64,
     fetches: AtomicU64,
     remembered: AtomicU64,
+    stale: AtomicU64,
+    refreshes: AtomicU64,
     since: Mutex<Timestamp>,
 }
 
@@ -109,6 +115,8 @@ impl Counters {
             collapsed: AtomicU64::new(0),
             fetches: AtomicU64::new(0),
             remembered: AtomicU64::new(0),
+            stale: AtomicU64::new(0),
+            refreshes: AtomicU64::new(0),
             since: Mutex::new(since),
         }
     }
@@ -183,6 +191,14 @@ impl Counters {
         self.remembered.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn stale(&self) {
+        self.stale.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn refresh(&self) {
+        self.refreshes.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn snapshot(&self) -> Stats {
         let mut by_kind = BTreeMap::new();
         let mut by_tier: BTreeMap<_, _> = Tier::ALL.iter().map(|tier| (tier.name(), 0)).collect();
@@ -216,6 +232,8 @@ impl Counters {
             collapsed: self.collapsed.load(Relaxed),
             fetches: self.fetches.load(Relaxed),
             remembered_failures: self.remembered.load(Relaxed),
+            stale: self.stale.load(Relaxed),
+            refreshes: self.refreshes.load(Relaxed),
             by_kind,
             by_tier,
             since: *self.since.lock().unwrap_or_else(PoisonError::into_inner),
@@ -231,7 +249,15 @@ impl Counters {
                 tier.hits.store(0, Relaxed);
             }
         }
-        for counter in [&self.deletes, &self.errors, &self.collapsed, &self.fetches, &self.remembered] {
+        for counter in [
+            &self.deletes,
+            &self.errors,
+            &self.collapsed,
+            &self.fetches,
+            &self.remembered,
+            &self.stale,
+            &self.refreshes,
+        ] {
             counter.store(0, Relaxed);
         }
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = now;

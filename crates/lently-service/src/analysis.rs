@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
-    CacheService, Clock, Cost, Entry, FailureClass, FailureTtl, FetchFailure, Fetched, Lookup, Outcome,
-    Policy, Stored, Tier,
+    AcceptStale, CacheService, Clock, Controls, Cost, Entry, FailureClass, FailureTtl, FetchFailure, Fetched,
+    Lookup, Outcome, Policy, Stored, Tier,
 };
 use serde::Serialize;
 
@@ -150,6 +150,11 @@ impl CachedAnalysisService {
         self.ttl.policy(EntryKind::Analysis)
     }
 
+    /// How the tiers are looked into before an analysis is made.
+    fn looking(&self) -> Policy {
+        Policy { fetch_timeout: self.ttl.fetch_timeout, failures: FailureTtl::NONE, ..self.policy() }
+    }
+
     /// Looks in the tiers, and only there.
     pub async fn get_cached_analysis(&self, id: &AnalysisId) -> Option<AnalysisAnswer> {
         let allowed = self.tombstones.allow(id).await;
@@ -177,10 +182,9 @@ impl CachedAnalysisService {
             let _ = found.set(analysis);
             Ok(fetched)
         };
-        let policy =
-            Policy { fetch_timeout: self.ttl.fetch_timeout, failures: FailureTtl::NONE, ..self.policy() };
-        let key = CacheKeys::analysis(id);
-        let answer = match shape::get_or_set(&self.cache, EntryKind::Analysis, &key, &policy, fetch).await {
+        let (kind, policy, key) = (EntryKind::Analysis, self.looking(), CacheKeys::analysis(id));
+        let looked = shape::get_or_set(&self.cache, kind, &key, &policy, &FRESH_ONLY, fetch).await;
+        let answer = match looked {
             Ok(answer) => answer,
             Err(error) => {
                 return match ServiceError::from(error) {
@@ -211,7 +215,8 @@ impl CachedAnalysisService {
     /// Counts a request that will not have what is kept, as the miss that it is. What the tiers have stays.
     pub(crate) async fn pass_by(&self, id: &AnalysisId) {
         let fetch = || async { Err(nothing_kept()) };
-        let _ = self.cache.refresh(&CacheKeys::analysis(id), &self.policy(), fetch).await;
+        let (key, policy) = (CacheKeys::analysis(id), self.looking());
+        let _ = self.cache.get_or_set_with(&key, &policy, &Controls::NO_CACHE, fetch).await;
     }
 
     /// Puts what a run has made into the tiers, unless it was invalidated or erased meanwhile, and returns the answer for those who wait.
@@ -308,6 +313,10 @@ impl CachedAnalysisService {
         self.tombstones.erase(id, erased_at).await;
     }
 }
+
+/// Making an analysis is no fetch of the cache's: it is not done behind a stale one, and a look that finds nothing in the store
+/// is no reason to serve one.
+const FRESH_ONLY: Controls = Controls { stale: AcceptStale::Within(Duration::ZERO), ..Controls::DEFAULT };
 
 /// The same tag that the tiers write, so that a client's copy stays valid wherever the answer comes from.
 fn etag(body: &[u8]) -> String {

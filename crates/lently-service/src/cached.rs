@@ -17,12 +17,14 @@ pub struct Cached<T> {
     pub body: Bytes,
     /// Whether it was there, was fetched for this caller, or was fetched for another and shared.
     pub outcome: Outcome,
-    /// Where it was found; means something with [`Outcome::Hit`] alone.
+    /// Where it was found; means something with [`Outcome::Hit`] and [`Outcome::Stale`] alone.
     pub tier: Tier,
     /// Time since it was fetched.
     pub age: Duration,
     /// Time for which it is still fresh.
     pub ttl: Duration,
+    /// The same in seconds, below zero since it is stale.
+    pub ttl_seconds: i64,
     /// A hash of the body.
     pub etag: String,
     /// What fetching it took, back then.
@@ -38,6 +40,7 @@ impl<T: DeserializeOwned> Cached<T> {
             tier: entry.tier,
             age: entry.age(now),
             ttl: entry.ttl(now),
+            ttl_seconds: entry.ttl_seconds(now),
             etag: entry.etag.to_string(),
             cost: entry.cost,
             body: entry.value,
@@ -45,9 +48,9 @@ impl<T: DeserializeOwned> Cached<T> {
         }
     }
 
-    /// Whether it cost nothing now because it was in a tier.
+    /// Whether it cost this caller nothing because it was in a tier, fresh or stale.
     pub const fn is_hit(&self) -> bool {
-        matches!(self.outcome, Outcome::Hit)
+        matches!(self.outcome, Outcome::Hit | Outcome::Stale(_))
     }
 
     /// What this caller's request spent: the cost where it was fetched for it, nothing for a hit or a shared fetch.

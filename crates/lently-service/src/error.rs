@@ -56,6 +56,9 @@ pub enum ServiceError {
     /// It took longer than its limit. A retry may help: what was fetched by then is kept.
     #[error("it took longer than its limit")]
     TimedOut,
+    /// The caller wanted nothing fetched, and no tier has what would do. Asking without `only-if-cached` helps.
+    #[error("no tier has it, and `only-if-cached` asks for nothing to be fetched")]
+    NotCached,
     /// The process is stopping, or the work was lost to a defect. A retry helps, here or on another node.
     #[error("the work was interrupted before it ended")]
     Interrupted,
@@ -88,6 +91,7 @@ impl ServiceError {
             Self::Busy { .. } => "busy",
             Self::TimedOut => "timed-out",
             Self::Interrupted => "interrupted",
+            Self::NotCached => "not-cached",
             Self::Store(_) => "store-unavailable",
             Self::Cache(_) => "cache-unavailable",
             Self::Internal { .. } => "internal",
@@ -100,6 +104,7 @@ impl ServiceError {
             Self::Upstream(error) => error.is_retryable(),
             Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => true,
             Self::NotFound
+            | Self::NotCached
             | Self::Invalid { .. }
             | Self::PlanLimit { .. }
             | Self::EngineUnavailable { .. }
@@ -159,6 +164,7 @@ impl From<FetchError> for ServiceError {
             },
             FetchError::TimedOut { .. } => Self::TimedOut,
             FetchError::Abandoned => Self::Interrupted,
+            FetchError::NotCached => Self::NotCached,
             other => Self::internal("a cache key cannot be used", other),
         }
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use lently_analysis::prompt::PromptError;
 use lently_analysis::{Coverage, Report, grouped, prompt};
-use lently_cache::{Clock, Cost, Fetched};
+use lently_cache::{Clock, Controls, Cost, FailureClass, Fetched, Outcome, StaleReason};
 use lently_upstream::dump::{Dump, DumpNote};
 use lently_upstream::{CommentOrder, Harvest, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ use crate::price::token_cost;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::store::{Store, StoredAnalysis, later};
-use crate::youtube::{CachedYouTubeService, CommentsRequest, Freshness, PREMATURE_FRESH};
+use crate::youtube::{CachedYouTubeService, CommentsRequest, PREMATURE_FRESH};
 
 /// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
 const DEGRADED_FRESH: Duration = Duration::from_secs(300);
@@ -49,7 +50,8 @@ struct Material {
     comments: Vec<lently_upstream::Comment>,
     coverage: Coverage,
     /// What else to be careful about.
-    notes: Vec<DumpNote>,
+    /// What the report is to be read with care for.
+    notes: Vec<String>,
     cost: Cost,
     /// Whether more may be read soon.
     premature: bool,
@@ -62,12 +64,12 @@ impl Maker {
         id: &AnalysisId,
         request: &AnalysisRequest,
         engine: &Engine,
-        freshness: Freshness,
+        controls: &Controls,
         run: &Run,
     ) -> Result<Fetched, ServiceError> {
         let (started, progress) = (Instant::now(), run.progress());
         let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
-        let material = self.material(request, freshness, progress).await?;
+        let material = self.material(request, controls, progress).await?;
         let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
         let judged = self.judge(engine, &comments, begun + limit.mul_f64(JUDGING_PART), progress).await?;
         progress.send_replace(Progress::at(Stage::Summarizing));
@@ -157,12 +159,12 @@ impl Maker {
     async fn material(
         &self,
         request: &AnalysisRequest,
-        freshness: Freshness,
+        controls: &Controls,
         progress: &watch::Sender<Progress>,
     ) -> Result<Material, ServiceError> {
         match &request.source {
             AnalysisSource::Video(video) => {
-                self.material_of_video(&video.video_id, request, freshness, progress).await
+                self.material_of_video(&video.video_id, request, controls, progress).await
             }
             AnalysisSource::Dump { dump, file_name, .. } => Ok(material_of_dump(dump, file_name, request)),
         }
@@ -172,11 +174,11 @@ impl Maker {
         &self,
         video_id: &VideoId,
         request: &AnalysisRequest,
-        freshness: Freshness,
+        controls: &Controls,
         progress: &watch::Sender<Progress>,
     ) -> Result<Material, ServiceError> {
         progress.send_replace(Progress::at(Stage::Metadata));
-        let metadata = self.youtube.video(video_id, freshness).await?;
+        let metadata = self.youtube.video(video_id, controls).await?;
         let video = metadata.value()?;
         let most = u64::from(request.max_comments);
         let total = Some(video.comment_count.map_or(most, |count| count.min(most)));
@@ -191,15 +193,19 @@ impl Maker {
             order: request.order,
             include_replies: request.include_replies,
         };
-        let cached = self.youtube.comments(&wanted, freshness, on_page).await?;
+        let cached = self.youtube.comments(&wanted, controls, on_page).await?;
         let harvest = cached.value()?;
         let coverage = coverage_of_harvest(&harvest, video.comment_count, request);
+        let aged = match cached.outcome {
+            Outcome::Stale(reason) => Some(aged(self.clock.now(), cached.age, reason)),
+            _ => None,
+        };
         Ok(Material {
             source: BodySource::of_video(&video),
-            premature: harvest.end.is_premature(),
+            premature: harvest.end.is_premature() || aged.is_some(),
             comments: harvest.comments,
             coverage,
-            notes: Vec::new(),
+            notes: aged.into_iter().collect(),
             cost: metadata.spent() + cached.spent(),
         })
     }
@@ -272,7 +278,7 @@ struct Summary {
 }
 
 /// Adds a sentence to what a report is to be read with care for.
-fn caution(report: &mut Report, note: &DumpNote) {
+fn caution(report: &mut Report, note: &str) {
     let mut sentence = format!("{note}.");
     if let Some(first) = sentence.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -281,6 +287,17 @@ fn caution(report: &mut Report, note: &DumpNote) {
         Some(caution) => format!("{caution} {sentence}"),
         None => sentence,
     });
+}
+
+/// What to say of comments that could not be read anew.
+fn aged(now: Timestamp, age: Duration, reason: StaleReason) -> String {
+    let read = now.checked_sub(age).unwrap_or(now).strftime("%Y-%m-%d %H:%M UTC");
+    let why = match reason {
+        StaleReason::Failed(FailureClass::QuotaExhausted { .. }) => "YouTube's quota is used up for today",
+        StaleReason::Failed(FailureClass::RateLimited { .. }) => "YouTube asks for fewer requests for now",
+        _ => "YouTube could not be asked again just now",
+    };
+    format!("the comments are those that were read at {read}, because {why}")
 }
 
 fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> Material {
@@ -324,7 +341,7 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
         title: dump.title.clone(),
         skipped_rows: dump.skipped_rows,
     };
-    let notes = dump.notes.clone();
+    let notes = dump.notes.iter().map(ToString::to_string).collect();
     Material { source, comments, coverage, notes, cost: Cost::default(), premature: false }
 }
 

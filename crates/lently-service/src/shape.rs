@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use lently_cache::{Answer, CacheService, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier};
+use lently_cache::{
+    Answer, CacheService, Controls, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier,
+};
 use lently_upstream::{Harvest, Transcript, Video};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
@@ -53,24 +55,29 @@ fn is<T: DeserializeOwned>(value: &[u8]) -> Result<(), serde_json::Error> {
     serde_json::from_slice::<T>(value).map(drop)
 }
 
-/// `get_or_set` for a kind: what a tier outside this process has is checked, and where it is not of its kind, it is removed and
+/// `get_or_set_with` for a kind: what a tier outside this process has is checked, and where it is not of its kind, it is removed and
 /// fetched anew. What is in memory came from there, and was checked, or was made here.
 pub(crate) async fn get_or_set<F, Fut>(
     cache: &CacheService,
     kind: EntryKind,
     key: &str,
     policy: &Policy,
+    controls: &Controls,
     fetch: F,
 ) -> Result<Answer, FetchError>
 where
     F: FnOnce() -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
 {
-    let answer = cache.get_or_set(key, policy, fetch.clone()).await?;
-    if answer.outcome != Outcome::Hit || is_sound(cache, kind, key, &answer.entry).await {
+    let answer = cache.get_or_set_with(key, policy, controls, fetch.clone()).await?;
+    let was_kept = matches!(answer.outcome, Outcome::Hit | Outcome::Stale(_));
+    if !was_kept || is_sound(cache, kind, key, &answer.entry).await {
         return Ok(answer);
     }
-    cache.refresh(key, policy, fetch).await
+    if controls.only_if_cached {
+        return Err(FetchError::NotCached);
+    }
+    cache.get_or_set_with(key, policy, &Controls { no_cache: true, ..*controls }, fetch).await
 }
 
 /// Whether an entry is of its kind; it is removed and counted where it is not.

@@ -105,6 +105,7 @@ impl CacheTtl {
             fresh: self.fresh(kind).min(retention),
             stale,
             retention,
+            refresh_ahead: Duration::ZERO,
             fetch_timeout,
             after_wait: AfterWait::Fetch,
             failures: FailureTtl::default(),

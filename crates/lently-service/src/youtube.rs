@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lently_cache::{Answer, CacheService, Clock, Cost, FetchFailure, Fetched, Pattern};
+use lently_cache::{CacheService, Clock, Controls, Cost, FetchFailure, Fetched, Pattern};
 use lently_upstream::{
     Call, CommentOrder, Harvest, HarvestProgress, HarvestRequest, Transcript, Video, VideoId, YouTubeClient,
 };
@@ -46,15 +46,6 @@ pub struct CommentsRequest {
 /// Called after each page of a harvest that is really read; not called for a hit or a shared fetch.
 pub type OnPage = Arc<dyn Fn(HarvestProgress) + Send + Sync>;
 
-/// Whether the tiers are looked into first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    /// A fresh entry will do.
-    Cached,
-    /// Ask upstream, and replace what is there.
-    Anew,
-}
-
 /// The YouTube client behind the cache. Cheap to clone.
 #[derive(Clone)]
 pub struct CachedYouTubeService {
@@ -80,7 +71,9 @@ impl CachedYouTubeService {
         Self { cache, client, places, ttl, clock }
     }
 
-    /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies).
+    /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). Like the two
+    /// below, within the stale window of its kind it returns what there is at once and reads anew behind; the
+    /// [`outcome`](Cached::outcome) says so. `controls` say where a caller wants it otherwise.
     ///
     /// # Errors
     /// [`ServiceError::PlanLimit`] where the plan reads fewer at once: asking for less is the caller's choice to make.
@@ -88,26 +81,27 @@ impl CachedYouTubeService {
         &self,
         request: &CommentsRequest,
         user_plan: UserPlan,
+        controls: &Controls,
     ) -> Result<Cached<Harvest>, ServiceError> {
         user_plan.check_comments(request.max_comments)?;
-        self.comments_for(Purpose::Caller, request, Freshness::Cached, Arc::new(|_| {})).await
+        self.comments_for(Purpose::Caller, request, controls, Arc::new(|_| {})).await
     }
 
     /// The same, with the plan checked by the caller, and told page by page.
     pub(crate) async fn comments(
         &self,
         request: &CommentsRequest,
-        freshness: Freshness,
+        controls: &Controls,
         on_page: OnPage,
     ) -> Result<Cached<Harvest>, ServiceError> {
-        self.comments_for(Purpose::Analysis, request, freshness, on_page).await
+        self.comments_for(Purpose::Analysis, request, controls, on_page).await
     }
 
     async fn comments_for(
         &self,
         purpose: Purpose,
         request: &CommentsRequest,
-        freshness: Freshness,
+        controls: &Controls,
         on_page: OnPage,
     ) -> Result<Cached<Harvest>, ServiceError> {
         check_max_comments(request.max_comments, MAX_COMMENTS)?;
@@ -136,32 +130,36 @@ impl CachedYouTubeService {
             let fetched = timed(reading).await?;
             Ok(Fetched { fresh: premature.then_some(PREMATURE_FRESH), ..fetched })
         };
-        self.through(purpose, &key, EntryKind::Comments, freshness, fetch).await
+        self.through(purpose, &key, EntryKind::Comments, controls, fetch).await
     }
 
     /// Returns what YouTube says of a video (1 unit).
-    pub async fn get_video_metadata_cached(&self, video_id: &VideoId) -> Result<Cached<Video>, ServiceError> {
-        self.video_for(Purpose::Caller, video_id, Freshness::Cached).await
+    pub async fn get_video_metadata_cached(
+        &self,
+        video_id: &VideoId,
+        controls: &Controls,
+    ) -> Result<Cached<Video>, ServiceError> {
+        self.video_for(Purpose::Caller, video_id, controls).await
     }
 
     pub(crate) async fn video(
         &self,
         video_id: &VideoId,
-        freshness: Freshness,
+        controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        self.video_for(Purpose::Analysis, video_id, freshness).await
+        self.video_for(Purpose::Analysis, video_id, controls).await
     }
 
     async fn video_for(
         &self,
         purpose: Purpose,
         video_id: &VideoId,
-        freshness: Freshness,
+        controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
         let client = self.client.clone();
         let id = video_id.clone();
         let fetch = move || timed(async move { client.video(&id).await });
-        self.through(purpose, &CacheKeys::video(video_id), EntryKind::Video, freshness, fetch).await
+        self.through(purpose, &CacheKeys::video(video_id), EntryKind::Video, controls, fetch).await
     }
 
     /// Returns the transcript of a video, in its own language where none is named (50 units to list and 200 to download;
@@ -170,6 +168,7 @@ impl CachedYouTubeService {
         &self,
         video_id: &VideoId,
         language: Option<&str>,
+        controls: &Controls,
     ) -> Result<Cached<Transcript>, ServiceError> {
         check_language(language)?;
         let client = self.client.clone();
@@ -177,7 +176,7 @@ impl CachedYouTubeService {
         let wanted = language.map(str::to_owned);
         let fetch = move || timed(async move { client.transcript(&id, wanted.as_deref()).await });
         let key = CacheKeys::transcript(video_id, language);
-        self.through(Purpose::Caller, &key, EntryKind::Transcript, Freshness::Cached, fetch).await
+        self.through(Purpose::Caller, &key, EntryKind::Transcript, controls, fetch).await
     }
 
     /// Removes a video's comments, metadata and transcripts from every tier and returns how many entries that were.
@@ -203,7 +202,7 @@ impl CachedYouTubeService {
         purpose: Purpose,
         key: &str,
         kind: EntryKind,
-        freshness: Freshness,
+        controls: &Controls,
         fetch: F,
     ) -> Result<Cached<T>, ServiceError>
     where
@@ -221,10 +220,7 @@ impl CachedYouTubeService {
             };
             fetch().await
         };
-        let answer: Answer = match freshness {
-            Freshness::Cached => shape::get_or_set(&self.cache, kind, key, &policy, fetch).await?,
-            Freshness::Anew => self.cache.refresh(key, &policy, fetch).await?,
-        };
+        let answer = shape::get_or_set(&self.cache, kind, key, &policy, controls, fetch).await?;
         Ok(Cached::new(answer, self.clock.now()))
     }
 }

@@ -6,7 +6,7 @@ mod metrics;
 
 use std::sync::Arc;
 
-use lently_cache::{CacheConfig, CacheError, CacheService, Clock};
+use lently_cache::{Budget, CacheConfig, CacheError, CacheService, Clock};
 use lently_service::{Lently, ServiceConfig, ServiceError, UserId, keys};
 use secrecy::ExposeSecret;
 
@@ -86,6 +86,7 @@ impl App {
             remote: config.cache.remote.clone(),
             clock: clock.clone(),
             tasks: tasks.tracker(),
+            budget: Budget::UNLIMITED,
             max_value_bytes: config.cache.max_value_bytes,
         })
         .await?;

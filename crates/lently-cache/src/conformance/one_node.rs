@@ -10,8 +10,8 @@ use super::{
     is_missing, look, policy, promises, put,
 };
 use crate::{
-    CacheError, Cost, FailureClass, FailureTtl, FetchError, Fetched, Lookup, MissReason, Outcome, Pattern,
-    Policy, Tier, WarmEntry,
+    CacheError, Controls, Cost, FailureClass, FailureTtl, FetchError, Fetched, Lookup, MissReason, Outcome,
+    Pattern, Policy, Tier, WarmEntry,
 };
 
 pub(super) static PROMISES: [Promise; 22] = promises! {
@@ -88,7 +88,9 @@ async fn get_or_set_fetches_once_and_then_hits(site: &Site) -> Kept {
 async fn refresh_fetches_although_there_is_a_value(site: &Site) -> Kept {
     let (node, upstream) = (site.node().await?, Upstream::open());
     put(&node, "thing:1", "1").await?;
-    let answer = node.refresh("thing:1", &policy(), upstream.value("2")).await?;
+    let policy = policy();
+    let anew = node.get_or_set_with("thing:1", &policy, &Controls::NO_CACHE, upstream.value("2"));
+    let answer = anew.await?;
     ensure_eq!((answer.outcome, upstream.calls()), (Outcome::Fetched { stored: true }, 1), "refreshed");
     site.clock.advance(Duration::from_secs(5));
     ensure_eq!(look(&node, "thing:1").await, Some("2".into()), "afterwards");

@@ -10,9 +10,11 @@
 
 use std::time::Duration;
 
-use super::{RedisClient, link::Lane, milliseconds};
-use crate::{error::CacheError, pattern::Pattern};
 use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{RedisClient, link::Lane, milliseconds};
+use crate::{envelope, error::CacheError, pattern::Pattern};
 
 /// How long a lease lasts without a sign of life from its owner: a dead owner's is taken over within two seconds.
 pub(crate) const LEASE: Duration = Duration::from_millis(1500);
@@ -23,7 +25,8 @@ const WORD: &str = "~lease:";
 
 const CLAIM: &str = "\
 local lease = redis.call('GET', KEYS[2])
-local stored = redis.pcall('GET', KEYS[1])
+local seen, stored = #ARGV[4], false
+if seen == 0 or redis.pcall('GETRANGE', KEYS[1], 0, seen - 1) ~= ARGV[4] then stored = redis.pcall('GET', KEYS[1]) end
 if type(stored) == 'table' then stored = false end
 local state = lease and string.sub(lease, 1, 1)
 if state == 'F' and ARGV[3] == '0' then return {2, string.sub(lease, 2), 0} end
@@ -36,7 +39,10 @@ return {0, stored, redis.call('PTTL', KEYS[2])}";
 const RENEW: &str = "\
 local lease = redis.call('GET', KEYS[1])
 if lease == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-if not lease and ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
+if lease or ARGV[3] == '0' then return 0 end
+local seen = #ARGV[4]
+local same = redis.call('EXISTS', KEYS[2]) == 0 or seen > 0 and redis.call('GETRANGE', KEYS[2], 0, seen - 1) == ARGV[4]
+if same then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
 return 0";
 
 const COMMIT: &str = "\
@@ -46,12 +52,16 @@ redis.call('DEL', KEYS[2])
 return 1";
 
 const FAIL: &str = "\
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], 'F' .. ARGV[2], 'PX', ARGV[3])
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if ARGV[4] == '1' then redis.call('UNLINK', KEYS[1]) end
+redis.call('SET', KEYS[2], 'F' .. ARGV[2], 'PX', ARGV[3])
 return 1";
 
-const SET_IF_ABSENT: &str = "\
-if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
+const SET_IF_SAME: &str = "\
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local seen = #ARGV[3]
+local same = redis.call('EXISTS', KEYS[1]) == 0 or seen > 0 and redis.call('GETRANGE', KEYS[1], 0, seen - 1) == ARGV[3]
+if not same then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1";
 
@@ -105,14 +115,21 @@ pub(crate) enum Claim {
 }
 
 impl RedisClient {
-    /// Takes the lease of `key` for the owner of `token`, if nobody has it, or over what `over` says.
-    pub(crate) async fn claim(&self, key: &str, token: &str, over: Over) -> Result<Claim, CacheError> {
+    /// Takes the lease of `key` for the owner of `token`, if nobody has it, or over what `over` says. What is stored is told
+    /// only if it does not begin with what was `seen` (its [head](envelope::head)).
+    pub(crate) async fn claim(
+        &self,
+        key: &str,
+        token: &str,
+        over: Over,
+        seen: &[u8],
+    ) -> Result<Claim, CacheError> {
         if !self.0.link.may_script() {
             return Ok(Claim::Unavailable);
         }
         let mut script = redis::cmd("EVAL");
         script.arg(CLAIM).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(token);
-        script.arg(milliseconds(LEASE)).arg(over as u8);
+        script.arg(milliseconds(LEASE)).arg(over as u8).arg(seen);
         let (state, found, lasts): (u8, Option<Vec<u8>>, i64) = self.change(&script).await?;
         let found = found.map(Bytes::from);
         Ok(match state {
@@ -126,11 +143,17 @@ impl RedisClient {
     }
 
     /// Prolongs the lease; false if it is no longer this owner's. With `revive`, after a restart of the server, it is taken
-    /// again where it is gone and there is no value.
-    pub(crate) async fn renew(&self, key: &str, token: &str, revive: bool) -> Result<bool, CacheError> {
+    /// again where it is gone and there is no value, or the one that was `seen`.
+    pub(crate) async fn renew(
+        &self,
+        key: &str,
+        token: &str,
+        revive: bool,
+        seen: &[u8],
+    ) -> Result<bool, CacheError> {
         let mut script = redis::cmd("EVAL");
         script.arg(RENEW).arg(2).arg(self.lease(key)).arg(self.full(key));
-        script.arg(token).arg(milliseconds(LEASE)).arg(u8::from(revive));
+        script.arg(token).arg(milliseconds(LEASE)).arg(u8::from(revive)).arg(seen);
         self.change(&script).await
     }
 
@@ -153,16 +176,19 @@ impl RedisClient {
         self.change(&script).await
     }
 
-    /// Leaves a record of a failure in the lease's place for so long; whether the lease was still this owner's.
+    /// Leaves a record of a failure in the lease's place for so long, and drops the value if it is `gone`; whether the lease was
+    /// still this owner's.
     pub(crate) async fn record_failure(
         &self,
         key: &str,
         token: &str,
         record: &str,
         lasts: Duration,
+        gone: bool,
     ) -> Result<bool, CacheError> {
         let mut script = redis::cmd("EVAL");
-        script.arg(FAIL).arg(1).arg(self.lease(key)).arg(token).arg(record).arg(milliseconds(lasts));
+        script.arg(FAIL).arg(2).arg(self.full(key)).arg(self.lease(key));
+        script.arg(token).arg(record).arg(milliseconds(lasts)).arg(u8::from(gone));
         self.change(&script).await
     }
 
@@ -193,19 +219,24 @@ impl RedisClient {
         self.bounded(Lane::Tracked, async |mut connection| both.query_async(&mut connection).await).await
     }
 
-    /// Stores a value where there is none, and neither a lease nor what forbids one; whether it did.
-    pub(crate) async fn set_if_absent(
+    /// Stores a value fetched at that time, unless a newer one is there, or a lease or what forbids one; whether it did.
+    pub(crate) async fn set_unless_newer(
         &self,
         key: &str,
         stored: &[u8],
         ttl: Duration,
+        fetched_at: Timestamp,
     ) -> Result<bool, CacheError> {
         if !self.0.link.may_script() {
             return self.set(key, stored, ttl).await.map(|()| true);
         }
+        let there = self.head(key).await?.map(|head| head.bytes).unwrap_or_default();
+        if envelope::times(&there).is_some_and(|times| times.fetched_at >= fetched_at) {
+            return Ok(false);
+        }
         let mut script = redis::cmd("EVAL");
-        script.arg(SET_IF_ABSENT).arg(2).arg(self.full(key)).arg(self.lease(key));
-        script.arg(stored).arg(milliseconds(ttl));
+        script.arg(SET_IF_SAME).arg(2).arg(self.full(key)).arg(self.lease(key));
+        script.arg(stored).arg(milliseconds(ttl)).arg(&envelope::head(&there)[..]);
         self.change(&script).await
     }
 

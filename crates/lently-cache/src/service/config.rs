@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio_util::task::TaskTracker;
 
-use crate::{clock::Clock, error::CacheError, policy::Kind, redis::RedisConfig};
+use crate::{budget::Budget, clock::Clock, error::CacheError, policy::Kind, redis::RedisConfig};
 
 /// What a [`CacheService`](crate::CacheService) is opened with.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct CacheConfig {
     pub tasks: TaskTracker,
     /// The largest value taken. A larger one still goes to those who fetched it.
     pub max_value_bytes: u64,
+    /// Asked before a value that is still there is fetched anew.
+    pub budget: Budget,
 }
 
 /// Which remote tier.

@@ -1,142 +1,29 @@
-//! `get_or_set` and `refresh`: look, join or lead the one flight of a key, fetch, store, land.
+//! A flight: look, take the lead, fetch, store, land.
 
-use std::{sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
 
-use super::{CacheService, Inner, Right, check_key};
+use futures::FutureExt as _;
+use jiff::Timestamp;
+
+use super::{
+    Inner, Right,
+    asking::{Verdict, reason},
+    wish::{Takes, Wish},
+};
 use crate::{
-    entry::{Answer, FetchError, FetchFailure, Fetched, Lookup, Outcome, Tier},
+    budget::Allowance,
+    entry::{Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, StaleReason, Stored, Tier},
     envelope::{self, Decoded},
     failure::{decode, encode},
-    flight::{Boarding, Flight, Landed, Leader},
+    flight::{Landed, Leader},
     lease::{Lead, Leading, Lease},
     policy::{AfterWait, Policy},
     remote::Remote,
 };
 
-impl CacheService {
-    /// The value of `key`: from the nearest tier that has it fresh, else by `fetch`, which is run at most once for all
-    /// callers of the key in the whole cluster (without Redis: in this process), on a task of its own and within
-    /// `policy.fetch_timeout`. Another process' fetch is waited for as long, then `policy.after_wait` decides.
-    ///
-    /// Dropping the call is free: the fetch goes on and its value is kept. If the key is deleted while it is being
-    /// fetched, those who wait get the value and no tier stores it. The same for a value over `max_value_bytes`.
-    ///
-    /// # Errors
-    /// The fetch's failure, shared by all who waited on any node and remembered as `policy.failures` says; that it took
-    /// too long; that it panicked.
-    pub async fn get_or_set<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, FetchError>
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
-    {
-        check_key(key).map_err(FetchError::BadKey)?;
-        let inner = &self.0;
-        if let Some(entry) = inner.recall(policy.kind, key) {
-            return Ok(Answer { entry, outcome: Outcome::Hit });
-        }
-        let began = Instant::now();
-        let key: Arc<str> = Arc::from(key);
-        match inner.flights.board(&key) {
-            Boarding::Join(flight) => self.arrive(policy, flight.wait().await, false, began),
-            Boarding::Lead(leader) => {
-                let flight = self.launch(leader, key, policy, true, fetch);
-                self.arrive(policy, flight.wait().await, true, began)
-            }
-        }
-    }
-
-    /// The same without looking into the tiers first, or minding a remembered failure: the value is fetched anew and
-    /// replaces what they have. Callers who refresh at the same moment share one fetch, also with those who only wanted
-    /// the value.
-    ///
-    /// # Errors
-    /// As [`get_or_set`](Self::get_or_set). What the tiers have stays.
-    pub async fn refresh<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, FetchError>
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
-    {
-        check_key(key).map_err(FetchError::BadKey)?;
-        let began = Instant::now();
-        let key: Arc<str> = Arc::from(key);
-        loop {
-            match self.0.flights.board(&key) {
-                Boarding::Join(flight) => match flight.wait().await {
-                    // That flight found the old value in a tier and fetched nothing.
-                    Landed::Found(_) => {}
-                    landed => return self.arrive(policy, landed, false, began),
-                },
-                Boarding::Lead(leader) => {
-                    let flight = self.launch(leader, key, policy, false, fetch);
-                    return self.arrive(policy, flight.wait().await, true, began);
-                }
-            }
-        }
-    }
-
-    fn launch<F, Fut>(
-        &self,
-        leader: Leader,
-        key: Arc<str>,
-        policy: &Policy,
-        look: bool,
-        fetch: F,
-    ) -> Arc<Flight>
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
-    {
-        let flight = leader.flight.clone();
-        let (inner, policy) = (self.0.clone(), policy.clone());
-        self.0.tasks.spawn(async move {
-            let landed = inner.fly(&leader.flight, &key, &policy, look, fetch).await;
-            leader.land(landed);
-        });
-        flight
-    }
-
-    /// Counts, and turns the landing into the caller's answer.
-    fn arrive(
-        &self,
-        policy: &Policy,
-        landed: Landed,
-        led: bool,
-        began: Instant,
-    ) -> Result<Answer, FetchError> {
-        let counters = &self.0.counters;
-        match landed {
-            Landed::Found(entry) => {
-                counters.hit(policy.kind, entry.tier, began.elapsed());
-                Ok(Answer { entry, outcome: Outcome::Hit })
-            }
-            Landed::Fetched { entry, stored } => {
-                counters.miss(policy.kind, None);
-                if led {
-                    return Ok(Answer { entry, outcome: Outcome::Fetched { stored } });
-                }
-                counters.collapsed();
-                Ok(Answer { entry, outcome: Outcome::Collapsed })
-            }
-            Landed::Shared(entry) => {
-                counters.miss(policy.kind, None);
-                counters.collapsed();
-                Ok(Answer { entry, outcome: Outcome::Collapsed })
-            }
-            Landed::Remembered(error) => {
-                counters.miss(policy.kind, None);
-                counters.remembered();
-                Err(error)
-            }
-            Landed::Failed(error) => {
-                counters.miss(policy.kind, None);
-                if !led {
-                    counters.collapsed();
-                }
-                Err(error)
-            }
-        }
-    }
-}
+/// A refresh that failed is not tried again here for so long, or less if its failure is forgotten before: each stale hit would
+/// otherwise ask Redis whether it is time.
+const REFRESH_REST: Duration = Duration::from_secs(1);
 
 /// What comes of a wish to fetch.
 enum Turn {
@@ -147,45 +34,113 @@ enum Turn {
 }
 
 impl Inner {
-    async fn fly<F, Fut>(
+    /// Lands with what will do for the leader. A stale value that will do lands at once, and the flight goes on as another.
+    pub(super) async fn fly<F, Fut>(
         &self,
-        flight: &Flight,
+        mut leader: Leader,
         key: &Arc<str>,
         policy: &Policy,
-        look: bool,
+        mut wish: Wish,
+        fetch: F,
+    ) where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let mut kept = None;
+        if !wish.anew {
+            let began = Instant::now();
+            if let Lookup::Fresh(entry) | Lookup::Stale(entry) =
+                self.look_up(policy.kind, key, Some(policy.fresh)).await
+            {
+                let now = self.clock.now();
+                match self.judge(&wish, &entry, policy, now) {
+                    Verdict::Fresh if self.is_to_be_refreshed_ahead(key, &entry, policy, now) => {
+                        self.counters.refresh();
+                        wish = Wish::newer_than(&entry);
+                        leader = leader.land_and_go_on(Landed::Found(entry.clone()));
+                    }
+                    Verdict::Fresh => return leader.land(Landed::Found(entry)),
+                    Verdict::Stale(Allowance::Spare { .. }) => {
+                        return leader.land(Landed::Stale(entry, StaleReason::Budget));
+                    }
+                    Verdict::Stale(Allowance::Refresh) => {
+                        if let Some(error) = self.resting.get(key, now) {
+                            return leader.land(Landed::Stale(entry, reason(&error)));
+                        }
+                        self.counters.refresh();
+                        wish = Wish::newer_than(&entry);
+                        leader = leader.land_and_go_on(Landed::Stale(entry.clone(), StaleReason::Refreshing));
+                    }
+                    Verdict::No => self.counters.missed_in(policy.kind, began.elapsed()),
+                }
+                kept = Some(entry);
+            } else {
+                self.counters.missed_in(policy.kind, began.elapsed());
+            }
+        }
+        let landed = self.bring(&leader, key, policy, &wish, kept, fetch).await;
+        leader.land(landed);
+    }
+
+    /// Fetches and stores, or waits for another process that does. `kept` is what the tiers have and will not do.
+    async fn bring<F, Fut>(
+        &self,
+        leader: &Leader,
+        key: &Arc<str>,
+        policy: &Policy,
+        wish: &Wish,
+        kept: Option<Entry>,
         fetch: F,
     ) -> Landed
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        if look {
-            let began = Instant::now();
-            if let Lookup::Fresh(entry) = self.look_up(policy.kind, key, Some(policy.fresh)).await {
-                return Landed::Found(entry);
-            }
-            self.counters.missed_in(policy.kind, began.elapsed());
-        }
-        let lease = match self.take_the_lead(key, policy, look).await {
+        let lease = match self.take_the_lead(key, policy, wish).await {
             Turn::Fetch(lease) => lease,
+            Turn::Land(Landed::Remembered(error, _)) => {
+                self.rest(key, &error, kept.is_some(), self.clock.now(), REFRESH_REST);
+                return Landed::Remembered(error, kept);
+            }
+            Turn::Land(Landed::Failed(error, _)) => return Landed::Failed(error, kept),
             Turn::Land(landed) => return landed,
         };
         self.counters.fetch();
         let began = Instant::now();
-        let fetched = match tokio::time::timeout(policy.fetch_timeout, fetch()).await {
-            Ok(Ok(fetched)) => fetched,
-            Ok(Err(failure)) => {
-                return self.remember(flight, key, policy, lease, FetchError::Failed(failure)).await;
+        // A fetch that panics has failed, and what is kept may be served all the same.
+        let fetching = AssertUnwindSafe(async move { fetch().await }).catch_unwind();
+        let error = match tokio::time::timeout(policy.fetch_timeout, fetching).await {
+            Ok(Ok(Ok(fetched))) => {
+                return self.keep(leader, key, policy, lease, fetched, began.elapsed()).await;
             }
-            Err(_) => {
-                let late = FetchError::TimedOut { after: policy.fetch_timeout };
-                return self.remember(flight, key, policy, lease, late).await;
-            }
+            Ok(Ok(Err(failure))) => FetchError::Failed(failure),
+            Ok(Err(_panic)) => FetchError::Abandoned,
+            Err(_) => FetchError::TimedOut { after: policy.fetch_timeout },
         };
+        let kept = match kept {
+            None if wish.anew => match self.look_up(policy.kind, key, Some(policy.fresh)).await {
+                Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),
+                Lookup::Missing(_) => None,
+            },
+            kept => kept,
+        };
+        self.remember(leader, key, policy, lease, error, kept).await
+    }
+
+    async fn keep(
+        &self,
+        leader: &Leader,
+        key: &Arc<str>,
+        policy: &Policy,
+        lease: Option<Lease>,
+        fetched: Fetched,
+        took: Duration,
+    ) -> Landed {
         self.failures.forget(key);
+        self.resting.forget(key);
         let Fetched { value, mut cost, fresh } = fetched;
         if cost.milliseconds == 0 {
-            cost.milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            cost.milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         }
         let too_large = value.len() as u64 > self.max_value_bytes;
         let fresh = fresh.map_or(policy.fresh, |shorter| shorter.min(policy.fresh));
@@ -199,52 +154,79 @@ impl Inner {
             );
             return Landed::Fetched { entry, stored: false };
         }
-        let stored = flight
-            .unless_fenced(self.store(key, policy, &entry, lease.map_or(Right::Fetched, Right::Lease)))
-            .await;
-        Landed::Fetched { entry, stored: stored.is_some_and(crate::entry::Stored::anywhere) }
+        if !leader.is_to_be_stored() {
+            return Landed::Fetched { entry, stored: false };
+        }
+        let right = lease.map_or(Right::Fetched, Right::Lease);
+        let stored = leader.flight.unless_fenced(self.store(key, policy, &entry, right)).await;
+        Landed::Fetched { entry, stored: stored.is_some_and(Stored::anywhere) }
     }
 
     /// Lands with a failure that callers on every node are spared from repeating, for as long as its class says.
     async fn remember(
         &self,
-        flight: &Flight,
+        leader: &Leader,
         key: &Arc<str>,
         policy: &Policy,
         lease: Option<Lease>,
         error: FetchError,
+        kept: Option<Entry>,
     ) -> Landed {
         let now = self.clock.now();
         let lasts = policy.failures.of(&error, now);
-        if !lasts.is_zero() {
-            let remembering = async {
-                match (lease, encode(&error)) {
-                    (Some(lease), Some(record)) => {
-                        if self.swallow_count(lease.fail(&record, lasts).await).is_err() {
-                            self.failures.remember(key, &error, now, lasts);
-                        }
+        // What its source says is gone, or is nobody's to read, is not shown any longer.
+        let gone = matches!(error.class(), FailureClass::NotFound | FailureClass::Forbidden);
+        let remembering = async {
+            let writing = gone.then(|| self.memory.write(key));
+            if gone {
+                self.memory.remove(key);
+            }
+            let told = match (lease, encode(&error)) {
+                (Some(lease), Some(record)) if gone || !lasts.is_zero() => {
+                    self.swallow_count(lease.fail(&record, lasts, gone).await).is_ok()
+                }
+                (Some(_), _) => false,
+                (None, _) => {
+                    if let (true, Remote::Disk(disk)) = (gone, &self.remote) {
+                        let _ = self.swallow_count(disk.delete(key).await);
                     }
-                    _ => self.failures.remember(key, &error, now, lasts),
+                    false
                 }
             };
-            // Not where the key was changed meanwhile: what was true of the old one may not be of the new.
-            flight.unless_fenced(remembering).await;
+            if !told && !lasts.is_zero() {
+                self.failures.remember(key, &error, now, lasts);
+            }
+            drop(writing);
+            if gone {
+                self.memory.remove(key);
+            }
+        };
+        // Not where the key was changed meanwhile: what was true of the old one may not be of the new.
+        leader.flight.unless_fenced(remembering).await;
+        let kept = kept.filter(|_| !gone);
+        self.rest(key, &error, kept.is_some(), now, lasts.min(REFRESH_REST));
+        Landed::Failed(error, kept)
+    }
+
+    /// Where there is a stale value to serve, its refresh rests a moment.
+    fn rest(&self, key: &Arc<str>, error: &FetchError, is_kept: bool, now: Timestamp, lasts: Duration) {
+        if is_kept && !lasts.is_zero() {
+            self.resting.remember(key, error, now, lasts);
         }
-        Landed::Failed(error)
     }
 
     /// A failure that this process remembers by itself, where nobody else can.
-    fn remembered(&self, key: &str, look: bool) -> Turn {
+    fn remembered(&self, key: &str, anew: bool) -> Turn {
         match self.failures.get(key, self.clock.now()) {
-            Some(error) if look => Turn::Land(Landed::Remembered(error)),
+            Some(error) if !anew => Turn::Land(Landed::Remembered(error, None)),
             _ => Turn::Fetch(None),
         }
     }
 
     /// Becomes the one who fetches in the whole cluster, or lands with what another fetched.
-    async fn take_the_lead(&self, key: &Arc<str>, policy: &Policy, look: bool) -> Turn {
+    async fn take_the_lead(&self, key: &Arc<str>, policy: &Policy, wish: &Wish) -> Turn {
         // What was learned while nobody else could be told is not forgotten when they can.
-        if let Turn::Land(landed) = self.remembered(key, look) {
+        if let Turn::Land(landed) = self.remembered(key, wish.anew) {
             return Turn::Land(landed);
         }
         let Remote::Redis(redis) = &self.remote else { return Turn::Fetch(None) };
@@ -254,23 +236,21 @@ impl Inner {
             tokens: &self.tokens,
             upkeep: &self.upkeep,
             patience: policy.fetch_timeout,
-            anew: !look,
+            anew: wish.anew,
         };
         let ticket = self.memory.ticket(key);
-        let mut first = None;
         let lead = leading.lead(key, |stored, waited| {
-            // A refresh wants what was fetched since it was asked for, not what was there before.
-            let old = !look && (!waited || first.as_ref() == Some(stored));
-            if !waited {
-                first = Some(stored.clone());
+            match self.decode_ours(stored, policy.kind, Tier::Redis) {
+                // What changed while another's fetch was waited for is what that fetch brought.
+                Decoded::Entry(entry) => waited || wish.takes(&entry, self.clock.now()) == Takes::Fresh,
+                _ => false,
             }
-            !old && matches!(self.decode_ours(stored, policy.kind, Tier::Redis), Decoded::Entry(_))
         });
         match self.swallow_count(lead.await) {
             // Without Redis each process fetches for itself.
             Err(_) | Ok(Lead::Alone) => Turn::Fetch(None),
             Ok(Lead::Failed(record)) => match decode(&record) {
-                Some(error) => Turn::Land(Landed::Remembered(error)),
+                Some(error) => Turn::Land(Landed::Remembered(error, None)),
                 // Another version's words. Fetching is what would be done without them.
                 None => Turn::Fetch(None),
             },
@@ -281,7 +261,7 @@ impl Inner {
                     _ => Turn::Fetch(None),
                 },
                 AfterWait::Fail => {
-                    Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }))
+                    Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }, None))
                 }
             },
             Ok(Lead::Found(stored, waited)) => match self.decode_ours(&stored, policy.kind, Tier::Redis) {
@@ -289,8 +269,8 @@ impl Inner {
                     self.memory.fill(key, &entry, ticket, self.clock.now());
                     Turn::Land(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
                 }
-                // It was fresh a moment ago.
-                Decoded::Expired | Decoded::Unreadable => Turn::Fetch(None),
+                // Its retention was not over a moment ago.
+                _ => Turn::Fetch(None),
             },
         }
     }

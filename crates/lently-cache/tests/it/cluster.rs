@@ -9,8 +9,8 @@ use std::{
 
 use futures::future::join_all;
 use lently_cache::{
-    AfterWait, CacheService, Clock, Cost, FailureClass, FetchError, FetchFailure, Fetched, LinkState,
-    Outcome, Pattern, Policy, RedisConfig,
+    AfterWait, CacheService, Clock, Controls, Cost, FailureClass, FetchError, FetchFailure, Fetched,
+    LinkState, Outcome, Pattern, Policy, RedisConfig,
 };
 use lently_testing::{RedisServer, wait_until};
 use tokio::{
@@ -190,10 +190,11 @@ async fn a_refresh_joins_the_refresh_of_another_node_and_never_takes_the_old_val
     put(&here.cache, "thing:1", "old").await;
     let (gate, upstream) = (Gate::new(), Upstream::default());
     let (first, second) = (policy(), policy());
-    let leader = here.cache.refresh("thing:1", &first, gate.fetch("new"));
+    let leader = here.cache.get_or_set_with("thing:1", &first, &Controls::NO_CACHE, gate.fetch("new"));
     let follower = async {
         gate.reached().await;
-        let waiting = there.cache.refresh("thing:1", &second, upstream.fetch("newer"));
+        let waiting =
+            there.cache.get_or_set_with("thing:1", &second, &Controls::NO_CACHE, upstream.fetch("newer"));
         let opener = async {
             wait_until("the second asks", BOUND, async || there.cache.stats().fetches == 0).await;
             gate.open();

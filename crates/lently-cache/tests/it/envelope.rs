@@ -118,6 +118,7 @@ async fn the_times_on_an_entry_follow_the_policy() {
     assert!(look(&bench.cache, "thing:1").await.is_some());
     bench.clock.advance(Duration::from_millis(1));
     assert!(look(&bench.cache, "thing:1").await.is_none());
+    bench.clock.advance(policy().retention);
     assert_eq!(bench.cache.measure_pattern(&Pattern::any()).await.expect("a report").keys, 0);
     assert!(matches!(config(RemoteConfig::None, fixed_clock()).remote, RemoteConfig::None));
 }

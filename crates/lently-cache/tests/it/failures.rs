@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lently_cache::{FailureClass, FailureTtl, FetchError, FetchFailure, Fetched, Pattern, Policy};
+use lently_cache::{Controls, FailureClass, FailureTtl, FetchError, FetchFailure, Fetched, Pattern, Policy};
 use lently_testing::{RedisServer, wait_until};
 use tempfile::TempDir;
 
@@ -125,7 +125,7 @@ async fn a_refresh_does_not_mind_a_remembered_failure() {
         forgets(&bench, "thing:1", async |bench: &Bench| {
             bench
                 .cache
-                .refresh("thing:1", &policy(), Upstream::default().fetch("2"))
+                .get_or_set_with("thing:1", &policy(), &Controls::NO_CACHE, Upstream::default().fetch("2"))
                 .await
                 .expect("an answer");
         })

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use lently_cache::{Cost, FailureClass, FetchError, FetchFailure, Fetched, Outcome, Pattern, Policy};
+use lently_cache::{
+    Controls, Cost, FailureClass, FetchError, FetchFailure, Fetched, Outcome, Pattern, Policy,
+};
 use lently_testing::RedisServer;
 use tempfile::TempDir;
 
@@ -206,7 +208,9 @@ async fn refreshes_at_the_same_moment_share_one_fetch() {
     let gate = Gate::new();
     let callers = (0..20).map(|_| {
         let (cache, fetch) = (cache.clone(), gate.fetch("1"));
-        async move { cache.refresh("thing:1", &policy(), fetch).await.expect("an answer") }
+        async move {
+            cache.get_or_set_with("thing:1", &policy(), &Controls::NO_CACHE, fetch).await.expect("an answer")
+        }
     });
     let opener = async {
         gate.reached().await;

@@ -13,6 +13,7 @@ mod limits;
 mod patterns;
 mod redis;
 mod sentinel;
+mod stale;
 mod stats;
 mod support;
 

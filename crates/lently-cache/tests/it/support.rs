@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
-    AfterWait, CacheConfig, CacheService, Clock, Cost, FailureTtl, FetchFailure, Fetched, Kind, Lookup,
-    Policy, RedisConfig, RemoteConfig, Tier,
+    AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureTtl, FetchFailure, Fetched, Kind,
+    Lookup, Policy, RedisConfig, RemoteConfig, Tier,
 };
 use lently_testing::{RedisOptions, RedisServer, wait_until};
 use tokio::sync::Semaphore;
@@ -38,6 +38,7 @@ pub fn policy() -> Policy {
         fresh: Duration::from_secs(60),
         stale: Duration::from_secs(60),
         retention: Duration::from_secs(3600),
+        refresh_ahead: Duration::ZERO,
         fetch_timeout: Duration::from_secs(10),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
@@ -53,6 +54,7 @@ pub fn config(remote: RemoteConfig, clock: Clock) -> CacheConfig {
         clock,
         tasks: TaskTracker::new(),
         max_value_bytes: 1 << 20,
+        budget: Budget::UNLIMITED,
     }
 }
 

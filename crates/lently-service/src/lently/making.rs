@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lently_cache::{AcceptStale, Controls};
+
 use super::Lently;
 use crate::analysis::AnalysisAnswer;
 use crate::engine::Engine;
@@ -10,7 +12,6 @@ use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Joined, Run};
 use crate::request::AnalysisRequest;
 use crate::run::Maker;
-use crate::youtube::Freshness;
 
 impl Lently {
     /// Joins or begins the making; the second value tells whether it was begun for this caller.
@@ -85,8 +86,9 @@ impl Making {
         if !no_cache && let Ok(Some(analysis)) = analyses.fresh_in_store(&id).await {
             return Ok(AnalysisAnswer::of_store(analysis, false, service.inner.clock.now()));
         }
-        let freshness = if no_cache { Freshness::Anew } else { Freshness::Cached };
-        let making = maker.make(&id, &request, &engine, freshness, &run);
+        // An analysis is kept for a while itself: it begins with what is fresh, and takes what is stale where that cannot be had.
+        let controls = Controls { no_cache, stale: AcceptStale::AfterFailure, ..Controls::DEFAULT };
+        let making = maker.make(&id, &request, &engine, &controls, &run);
         let made = tokio::time::timeout(service.inner.ttl.analysis_timeout, making).await;
         let answer = analyses.put(&id, made.map_err(|_| ServiceError::TimedOut)??, &run).await;
         let cost = answer.cost;

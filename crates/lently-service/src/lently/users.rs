@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lently_cache::Fetched;
+use lently_cache::{Controls, Fetched};
 use serde::{Deserialize, Serialize};
 
 use super::Lently;
@@ -48,7 +48,8 @@ impl Lently {
             Ok(Fetched::new(Bytes::from(body)))
         };
         let (cache, key) = (&self.inner.cache, CacheKeys::quota(user));
-        let answer = shape::get_or_set(cache, EntryKind::Quota, &key, &policy, fetch).await?;
+        let controls = Controls::DEFAULT;
+        let answer = shape::get_or_set(cache, EntryKind::Quota, &key, &policy, &controls, fetch).await?;
         serde_json::from_slice(&answer.entry.value)
             .map_err(|error| ServiceError::internal("a cached value is not of its kind", error))
     }

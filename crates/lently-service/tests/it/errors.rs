@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lently_cache::Controls;
 use lently_service::{AnalysisState, EngineChoice, Started, UserId};
 
 use crate::house::{House, Options, plain, request, sample};
@@ -64,7 +65,8 @@ async fn a_language_that_is_none_never_becomes_a_key() {
     let house = House::open().await;
     let video = plain().parse().expect("a video id");
     for language in ["", "*", "en:x", "a\nb"] {
-        let error = house.lently.youtube().get_transcript_cached(&video, Some(language)).await;
+        let error =
+            house.lently.youtube().get_transcript_cached(&video, Some(language), &Controls::DEFAULT).await;
         assert_eq!(error.expect_err("no language").code(), "invalid-request");
     }
 }

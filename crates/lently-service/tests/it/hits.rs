@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lently_cache::{Outcome, RemoteConfig};
+use lently_cache::{Controls, Outcome, RemoteConfig};
 use lently_service::{AnalysisState, AnswerSource, CommentsRequest, UserId, UserPlan};
 use lently_upstream::CommentOrder;
 
@@ -138,13 +138,19 @@ async fn an_invalidated_video_is_fetched_anew() {
     let youtube = house.lently.youtube();
     let video = plain().parse().expect("a video id");
     for expected in [true, false] {
-        let found = youtube.fetch_comments_cached(&comments(100), UserPlan::Free).await.expect("comments");
+        let found = youtube
+            .fetch_comments_cached(&comments(100), UserPlan::Free, &Controls::DEFAULT)
+            .await
+            .expect("comments");
         assert_eq!(matches!(found.outcome, Outcome::Fetched { .. }), expected);
     }
-    let metadata = youtube.get_video_metadata_cached(&video).await.expect("a video");
+    let metadata = youtube.get_video_metadata_cached(&video, &Controls::DEFAULT).await.expect("a video");
     assert_eq!(metadata.value().expect("parsed").id, video);
     assert_eq!(youtube.invalidate_video(&video).await.expect("invalidated"), 2);
-    let again = youtube.fetch_comments_cached(&comments(100), UserPlan::Free).await.expect("comments");
+    let again = youtube
+        .fetch_comments_cached(&comments(100), UserPlan::Free, &Controls::DEFAULT)
+        .await
+        .expect("comments");
     assert!(!again.is_hit());
     assert_eq!(house.counts().comment_threads, 2);
 }
@@ -162,7 +168,11 @@ async fn an_invalidated_analysis_is_made_anew_and_its_comments_are_not_paid_agai
 #[tokio::test]
 async fn a_plan_reads_no_more_comments_than_it_allows() {
     let house = House::open().await;
-    let refused = house.lently.youtube().fetch_comments_cached(&comments(101), UserPlan::Free).await;
+    let refused = house
+        .lently
+        .youtube()
+        .fetch_comments_cached(&comments(101), UserPlan::Free, &Controls::DEFAULT)
+        .await;
     assert_eq!(refused.expect_err("too many").code(), "plan-limit");
     assert_eq!(house.counts().units, 0);
 }

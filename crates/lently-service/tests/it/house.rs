@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lently_cache::{CacheConfig, CacheService, Clock, RemoteConfig};
+use lently_cache::{Budget, CacheConfig, CacheService, Clock, RemoteConfig};
 use lently_emulator::{Counts, Data, Emulator, EmulatorConfig, Latency};
 use lently_service::{
     AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, EngineChoice, Lently,
@@ -87,6 +87,7 @@ impl House {
             remote: options.remote,
             clock: clock.clone(),
             tasks: tasks.clone(),
+            budget: Budget::UNLIMITED,
             max_value_bytes: 16 << 20,
         })
         .await

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lently_cache::Controls;
 use lently_emulator::Latency;
 use lently_service::youtube::{FETCHES_MAX, FETCHES_WAITING_MAX};
 use lently_service::{
@@ -140,7 +141,7 @@ async fn fetches_that_callers_leave_behind_have_a_bound() {
             include_replies: false,
         };
         let youtube = house.lently.youtube();
-        async move { youtube.fetch_comments_cached(&request, UserPlan::Unlimited).await }
+        async move { youtube.fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT).await }
     };
     let most = FETCHES_MAX + FETCHES_WAITING_MAX;
     let leaving = (1..=most).map(|amount| tokio::time::timeout(Duration::from_millis(50), asking(amount)));

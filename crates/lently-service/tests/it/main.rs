@@ -9,6 +9,7 @@ mod jobs;
 mod judging;
 mod keeping;
 mod redis;
+mod stale;
 mod users;
 
 /// A module that is not named above would never run.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lently_cache::{RedisConfig, RemoteConfig};
+use lently_cache::{Controls, RedisConfig, RemoteConfig};
 use lently_service::{AnalysisRequest, AnswerSource, ServiceError, UserId, UserPlan};
 use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
@@ -171,7 +171,10 @@ async fn json_of_another_shape_is_removed_and_fetched_anew() {
         redis.put(key, value.as_bytes(), 3_600);
     }
     let youtube = house.lently.youtube();
-    let served = youtube.get_video_metadata_cached(&video.parse().expect("an id")).await.expect("a video");
+    let served = youtube
+        .get_video_metadata_cached(&video.parse().expect("an id"), &Controls::DEFAULT)
+        .await
+        .expect("a video");
     assert_eq!(served.value().expect("of its kind").id.to_string(), video);
     let made = house.analyze_as(&ann, &request(video), false).await.expect("an analysis");
     assert_eq!(made.source, AnswerSource::Fetched);

@@ -1,6 +1,6 @@
 //! `lently cache`: look into the cache or change it, the local one or a server's.
 
-use lently_cache::{Pattern, PatternReport};
+use lently_cache::{Controls, Lookup, Pattern, PatternReport};
 use lently_service::{CommentsRequest, EntryKind, UserPlan, keys::CacheKeys};
 use lently_upstream::{CommentOrder, VideoRef};
 use reqwest::Method;
@@ -145,10 +145,11 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
             json!({ "remote": cache.health().remote, "kinds": kinds })
         }
         What::Get { key } => {
-            let entry = cache.get(kind_of(key)?.kind(), key).await.entry();
-            let entry =
-                entry.ok_or_else(|| CliError::Failed(format!("there is no fresh value for {key}")))?;
-            let left = entry.ttl(app.clock.now()).as_secs();
+            let (Lookup::Fresh(entry) | Lookup::Stale(entry)) = cache.get(kind_of(key)?.kind(), key).await
+            else {
+                return Err(CliError::Failed(format!("there is no value for {key}")));
+            };
+            let left = entry.ttl_seconds(app.clock.now());
             return Ok(found(entry.tier.name(), left, &entry.value));
         }
         What::Delete { key } => {
@@ -177,8 +178,13 @@ async fn invalidate(app: &App, pattern: &Pattern) -> Result<Value, CliError> {
 }
 
 /// A value for standard output, and where it was for people.
-fn found(tier: &str, ttl_seconds: u64, value: &[u8]) -> Told {
-    tell(&format!("from {}, fresh for {ttl_seconds} s more", crate::report::clean(tier)));
+fn found(tier: &str, ttl_seconds: i64, value: &[u8]) -> Told {
+    let tier = crate::report::clean(tier);
+    tell(&if ttl_seconds < 0 {
+        format!("from {tier}, stale for {} s", ttl_seconds.unsigned_abs())
+    } else {
+        format!("from {tier}, fresh for {ttl_seconds} s more")
+    });
     Told::Value([value, b"\n"].concat())
 }
 
@@ -211,8 +217,11 @@ async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
             include_replies: false,
         };
         let youtube = app.lently.youtube();
-        let result = match youtube.get_video_metadata_cached(video_id).await {
-            Ok(_) => youtube.fetch_comments_cached(&request, UserPlan::Unlimited).await.map(|_| ()),
+        let result = match youtube.get_video_metadata_cached(video_id, &Controls::DEFAULT).await {
+            Ok(_) => youtube
+                .fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT)
+                .await
+                .map(|_| ()),
             Err(error) => Err(error),
         };
         match result {
@@ -231,7 +240,7 @@ async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
 #[derive(Deserialize)]
 struct ServersValue {
     tier: String,
-    ttl_seconds: u64,
+    ttl_seconds: i64,
     value: Box<RawValue>,
 }
 

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use super::{
     auth::CurrentUser,
     cached::{CacheStatus, CachedJson},
+    controls::controls,
     error::Problem,
     extract::{Id, JsonBody, Params},
-    guard::wants_no_cache,
     idempotency::Attempt,
     prefer,
     routes::HttpState,
@@ -106,7 +106,7 @@ pub(super) async fn start(
     // The id is derived from everything that the request asks for.
     let attempt = state.idempotency.check(&headers, user.as_str(), id.as_str().as_bytes(), now)?;
     // The second try of a request that asked for a new analysis wants that one, not another.
-    let no_cache = wants_no_cache(&headers) && attempt == Attempt::First;
+    let no_cache = controls(&headers).no_cache && attempt == Attempt::First;
     let Some(wait) = prefer::wait(&headers, state.app.config.http.wait) else {
         return Ok(match lently.start(&user, request, no_cache).await? {
             Started::Ready(answer) => CachedJson::of_analysis(answer, no_cache).respond(),

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use lently_cache::{MAX_KEY_BYTES, Pattern, Stats};
+use lently_cache::{Lookup, MAX_KEY_BYTES, Pattern, Stats};
 use lently_service::{AnalysisId, EntryKind, PatternInvalidation, PatternMeasure, UserId};
 use lently_upstream::VideoId;
 use serde::{Deserialize, Serialize};
@@ -53,24 +53,24 @@ pub(super) struct ValueBody {
     success: bool,
     key: String,
     tier: &'static str,
-    /// How long it is fresh.
-    ttl_seconds: u64,
+    /// How long it is fresh; below zero, how long it has not been any more.
+    ttl_seconds: i64,
     value: Box<RawValue>,
 }
 
-/// Looks in the tiers only; what is not there, or not fresh, is 404 and costs nothing.
+/// Looks in the tiers only; what is not there is 404 and costs nothing.
 pub(super) async fn value(
     State(state): State<HttpState>,
     Params(ValueQuery { key }): Params<ValueQuery>,
 ) -> Result<Json<ValueBody>, Problem> {
     let kind = key_kind(&key)?;
-    let Some(entry) = state.app.cache.get(kind.kind(), &key).await.entry() else {
-        let detail = format!("there is no fresh value for {key}");
+    let (Lookup::Fresh(entry) | Lookup::Stale(entry)) = state.app.cache.get(kind.kind(), &key).await else {
+        let detail = format!("there is no value for {key}");
         return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", detail));
     };
     let value = serde_json::from_slice(&entry.value)
         .map_err(|_| Problem::internal("the value that is stored there is no JSON"))?;
-    let ttl_seconds = entry.ttl(state.app.clock.now()).as_secs();
+    let ttl_seconds = entry.ttl_seconds(state.app.clock.now());
     Ok(Json(ValueBody { success: true, key, tier: entry.tier.name(), ttl_seconds, value }))
 }
 

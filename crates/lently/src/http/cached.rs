@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::{Bytes, BytesMut};
-use lently_cache::Outcome;
+use lently_cache::{Outcome, StaleReason};
 use lently_service::{AnalysisAnswer, AnswerSource, Cached};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -19,6 +19,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(super) enum CacheStatus {
     /// It was in a tier, or in the store.
     Hit { tier: &'static str },
+    /// The same, and it is no longer fresh: served all the same, and why.
+    Stale { tier: &'static str, ttl_seconds: i64, reason: StaleReason },
     /// It was fetched for this request.
     Fetched { stored: bool },
     /// The client asked not to be given a kept one.
@@ -31,13 +33,16 @@ pub(super) enum CacheStatus {
 
 impl CacheStatus {
     pub fn is_hit(self) -> bool {
-        matches!(self, Self::Hit { .. })
+        matches!(self, Self::Hit { .. } | Self::Stale { .. })
     }
 
     pub fn header(self, ttl: Duration) -> HeaderValue {
         let stored = |stored: bool| if stored { "; stored" } else { "" };
         let text = match self {
             Self::Hit { tier } => format!("Lently; hit; ttl={}; detail={tier}", ttl.as_secs()),
+            Self::Stale { tier, ttl_seconds, reason } => {
+                format!("Lently; hit; ttl={ttl_seconds}; detail={tier}-{}", reason.name())
+            }
             Self::Fetched { stored: kept } => format!("Lently; fwd=uri-miss{}", stored(kept)),
             Self::Forced { stored: kept } => format!("Lently; fwd=request{}", stored(kept)),
             Self::Collapsed => "Lently; fwd=uri-miss; collapsed".to_owned(),
@@ -76,10 +81,14 @@ impl CachedJson {
         Self { body: answer.body, status, age: answer.age, ttl: answer.ttl, etag: answer.etag }
     }
 
-    /// Something of YouTube's.
-    pub fn of_cached<T>(cached: Cached<T>) -> Self {
+    /// Something of YouTube's; `forced` where the client asked for nothing kept.
+    pub fn of_cached<T>(cached: Cached<T>, forced: bool) -> Self {
         let status = match cached.outcome {
             Outcome::Hit => CacheStatus::Hit { tier: cached.tier.name() },
+            Outcome::Stale(reason) => {
+                CacheStatus::Stale { tier: cached.tier.name(), ttl_seconds: cached.ttl_seconds, reason }
+            }
+            Outcome::Fetched { stored } if forced => CacheStatus::Forced { stored },
             Outcome::Fetched { stored } => CacheStatus::Fetched { stored },
             _ => CacheStatus::Collapsed,
         };
@@ -142,6 +151,8 @@ fn matches_any(request: &HeaderMap, etag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use lently_cache::FailureClass;
+
     use super::*;
 
     #[test]
@@ -159,6 +170,10 @@ mod tests {
         let told =
             |status: CacheStatus| status.header(Duration::from_secs(376)).to_str().expect("text").to_owned();
         assert_eq!(told(CacheStatus::Hit { tier: "redis" }), "Lently; hit; ttl=376; detail=redis");
+        let stale = |reason| told(CacheStatus::Stale { tier: "memory", ttl_seconds: -12, reason });
+        assert_eq!(stale(StaleReason::Refreshing), "Lently; hit; ttl=-12; detail=memory-refreshing");
+        let limited = StaleReason::Failed(FailureClass::RateLimited { retry_after: None });
+        assert_eq!(stale(limited), "Lently; hit; ttl=-12; detail=memory-rate-limited");
         assert_eq!(told(CacheStatus::Fetched { stored: true }), "Lently; fwd=uri-miss; stored");
         assert_eq!(told(CacheStatus::Fetched { stored: false }), "Lently; fwd=uri-miss");
         assert_eq!(told(CacheStatus::Forced { stored: true }), "Lently; fwd=request; stored");

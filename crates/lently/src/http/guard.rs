@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header, uri::Authority},
+    http::{HeaderMap, StatusCode, uri::Authority},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -91,12 +91,6 @@ pub(super) async fn bounded(State(state): State<HttpState>, request: Request, ne
         // Not `timed-out`: that is an analysis or fetch that was ended, while here only the waiting is over.
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "still-working", detail).into_response()
     })
-}
-
-/// Whether the client asks for a new answer instead of a kept one (RFC 9111, 5.2.1.4).
-pub(super) fn wants_no_cache(headers: &HeaderMap) -> bool {
-    let directives = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    directives.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 #[cfg(test)]

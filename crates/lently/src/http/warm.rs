@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use bytes::Bytes;
-use lently_cache::WarmEntry;
+use lently_cache::{Controls, WarmEntry};
 use lently_service::{CommentsRequest, UserPlan, shape};
 use lently_upstream::{CommentOrder, VideoId};
 use serde::{Deserialize, Serialize};
@@ -123,8 +123,8 @@ async fn fetch(state: &HttpState, request: CommentsRequest) -> VideoWarmed {
     let youtube = state.app.lently.youtube();
     // An operator's warming is bounded by the request itself, not by a user's plan.
     let (video, comments) = tokio::join!(
-        youtube.get_video_metadata_cached(&request.video_id),
-        youtube.fetch_comments_cached(&request, UserPlan::Unlimited),
+        youtube.get_video_metadata_cached(&request.video_id, &Controls::DEFAULT),
+        youtube.fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT),
     );
     let spent = video.as_ref().map_or(0, |video| video.spent().quota_units)
         + comments.as_ref().map_or(0, |comments| comments.spent().quota_units);

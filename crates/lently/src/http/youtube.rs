@@ -9,6 +9,7 @@ use super::{
     analysis::{default_max_comments, default_order},
     auth::CurrentUser,
     cached::CachedJson,
+    controls::controls,
     error::Problem,
     extract::{Id, Params},
     routes::HttpState,
@@ -20,8 +21,9 @@ pub(super) async fn video(
     Id(video_id): Id<VideoId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let video = state.app.lently.youtube().get_video_metadata_cached(&video_id).await?;
-    Ok(CachedJson::of_cached(video).respond_to(&headers))
+    let controls = controls(&headers);
+    let video = state.app.lently.youtube().get_video_metadata_cached(&video_id, &controls).await?;
+    Ok(CachedJson::of_cached(video, controls.no_cache).respond_to(&headers))
 }
 
 /// The query for comments.
@@ -47,8 +49,9 @@ pub(super) async fn comments(
     let lently = &state.app.lently;
     let CommentsQuery { max_comments, order, include_replies } = query;
     let request = CommentsRequest { video_id, max_comments, order, include_replies };
-    let comments = lently.youtube().fetch_comments_cached(&request, state.plan_of(&user).await?).await?;
-    Ok(CachedJson::of_cached(comments).respond_to(&headers))
+    let (plan, controls) = (state.plan_of(&user).await?, controls(&headers));
+    let comments = lently.youtube().fetch_comments_cached(&request, plan, &controls).await?;
+    Ok(CachedJson::of_cached(comments, controls.no_cache).respond_to(&headers))
 }
 
 /// The query for a transcript.
@@ -66,6 +69,7 @@ pub(super) async fn transcript(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let youtube = state.app.lently.youtube();
-    let transcript = youtube.get_transcript_cached(&video_id, query.lang.as_deref()).await?;
-    Ok(CachedJson::of_cached(transcript).respond_to(&headers))
+    let (lang, controls) = (query.lang.as_deref(), controls(&headers));
+    let transcript = youtube.get_transcript_cached(&video_id, lang, &controls).await?;
+    Ok(CachedJson::of_cached(transcript, controls.no_cache).respond_to(&headers))
 }

@@ -1,9 +1,14 @@
 //! What the answers tell about the cache, and what a client's own cache may do with them.
 
-use lently_testing::RedisServer;
+use std::time::Duration;
+
+use lently_cache::{Cost, Policy};
+use lently_emulator::{Fault, FaultKind};
+use lently_service::{CacheTtl, EntryKind};
+use lently_testing::{RedisServer, wait_until};
 use serde_json::json;
 
-use crate::house::{House, Options, plain, send};
+use crate::house::{House, LONG, Options, plain, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn youtubes_data_is_a_miss_first_and_a_hit_then() {
@@ -112,4 +117,54 @@ async fn what_may_be_kept_is_stated_on_every_route() {
     // What is not there may not be kept either.
     let absent = house.get(&format!("/api/analysis/{}", "a".repeat(32))).await;
     absent.problem(404, "not-found");
+}
+
+/// Plants metadata that stopped being fresh a moment ago.
+async fn plant_stale(house: &House) -> String {
+    let (key, path) = (format!("video:{}", plain()), format!("/api/youtube/videos/{}", plain()));
+    let body = house.get(&path).await.expect(200).json();
+    let mut body = body.as_object().expect("an object").clone();
+    body.remove("cached");
+    body.insert("title".to_owned(), json!("as it was"));
+    let policy = CacheTtl::default().policy(EntryKind::Video);
+    let policy = Policy { fresh: Duration::from_nanos(1), ..policy };
+    let body = serde_json::to_vec(&body).expect("JSON").into();
+    house.app.cache.set(&key, &policy, body, Cost::default()).await.expect("planted");
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stale_is_given_at_once_says_so_and_is_read_anew_behind() {
+    let house = House::open().await;
+    let path = plant_stale(&house).await;
+    let stale = house.get(&path).await.expect(200);
+    assert_eq!(stale.header("cache-status"), "Lently; hit; ttl=-1; detail=memory-refreshing");
+    assert_eq!((&stale.json()["cached"], &stale.json()["title"]), (&json!(true), &json!("as it was")));
+    let fresh = async || house.get(&path).await.json()["title"] != "as it was";
+    wait_until("it is read anew", LONG, fresh).await;
+    assert_eq!(house.counts().units, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_says_what_it_takes() {
+    let house = House::open().await;
+    let path = plant_stale(&house).await;
+    let ask = |directives: &str| send(house.request("GET", &path).header("Cache-Control", directives));
+    let kept = ask("only-if-cached").await.expect(200);
+    assert_eq!(kept.header("cache-status"), "Lently; hit; ttl=-1; detail=memory-only-if-cached");
+    ask("only-if-cached, max-stale=0").await.problem(504, "not-cached");
+    house.emulator.set_fault(Some(Fault { kind: FaultKind::QuotaExceeded, method: None, times: None }));
+    ask("no-cache").await.problem(503, "quota-exhausted");
+    ask("max-stale=0").await.problem(503, "quota-exhausted");
+    let excused = ask("max-stale").await.expect(200);
+    assert_eq!(excused.json()["title"], "as it was");
+    house.emulator.set_fault(None);
+    let anew = ask("no-cache").await.expect(200);
+    assert_eq!(anew.header("cache-status"), "Lently; fwd=request; stored");
+    assert_ne!(anew.json()["title"], "as it was");
+    let within = ask("max-age=3600").await.expect(200);
+    assert!(within.header("cache-status").starts_with("Lently; hit; ttl=35"), "{within:?}");
+    let nothing = format!("/api/youtube/videos/{}/comments", plain());
+    let unread = send(house.request("GET", &nothing).header("Cache-Control", "only-if-cached")).await;
+    unread.problem(504, "not-cached");
 }

@@ -1,0 +1,325 @@
+//! `get_or_set`: a caller's way to a value. It recalls, joins or leads a flight, and takes what lands or asks again.
+
+use std::{sync::Arc, time::Instant};
+
+use jiff::Timestamp;
+
+use super::{
+    CacheService, Inner, check_key,
+    wish::{Takes, Wish},
+};
+use crate::{
+    budget::Allowance,
+    clock::later,
+    entry::{Answer, Entry, FetchError, FetchFailure, Fetched, Lookup, Outcome, StaleReason},
+    flight::{Boarding, Flight, Landed, Leader},
+    memory::Found,
+    policy::{Controls, Policy},
+};
+
+impl CacheService {
+    /// The value of `key`: from the nearest tier that has it, else by `fetch`, which is run at most once for all callers of
+    /// the key in the whole cluster (without Redis: in this process), on a task of its own and within
+    /// `policy.fetch_timeout`. Another process' fetch is waited for as long, then `policy.after_wait` decides.
+    ///
+    /// A value that is no longer fresh is given at once as long as `policy.stale` lasts, while it is fetched anew behind;
+    /// until `policy.retention` is over it is given where that fails. [`Outcome::Stale`] says so.
+    ///
+    /// Dropping the call is free: the fetch goes on and its value is kept. If the key is deleted while it is being
+    /// fetched, those who wait get the value and no tier stores it. The same for a value over `max_value_bytes`.
+    ///
+    /// # Errors
+    /// The fetch's failure, shared by all who waited on any node and remembered as `policy.failures` says; that it took
+    /// too long; that it panicked. A value of which the fetch says that it is gone or may not be read is dropped.
+    pub async fn get_or_set<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, FetchError>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        self.get_or_set_with(key, policy, &Controls::DEFAULT, fetch).await
+    }
+
+    /// The same for a caller who wants something else than the policy says. Callers share a fetch whatever their controls: each
+    /// takes what lands if it will do, or asks again.
+    ///
+    /// # Errors
+    /// As [`get_or_set`](Self::get_or_set); [`FetchError::NotCached`] for `only_if_cached`.
+    pub async fn get_or_set_with<F, Fut>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        controls: &Controls,
+        fetch: F,
+    ) -> Result<Answer, FetchError>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        check_key(key).map_err(FetchError::BadKey)?;
+        let inner = &*self.0;
+        let timed = inner.counters.is_to_be_timed(policy.kind).then(Instant::now);
+        let now = inner.clock.now();
+        let wish = Wish::of(controls, now);
+        if let Found::Trusted(entry) = inner.memory.get(key, now) {
+            match inner.judge(&wish, &entry, policy, now) {
+                Verdict::Fresh => {
+                    inner.counters.recalled(policy.kind, timed.map(|began| began.elapsed()));
+                    if !controls.only_if_cached && inner.is_to_be_refreshed_ahead(key, &entry, policy, now) {
+                        self.refresh_behind(key, &entry, policy, now, fetch);
+                    }
+                    return Ok(Answer { entry, outcome: Outcome::Hit });
+                }
+                Verdict::Stale(allowance) => {
+                    inner.counters.recalled(policy.kind, timed.map(|began| began.elapsed()));
+                    inner.counters.stale();
+                    let reason = match allowance {
+                        _ if controls.only_if_cached => StaleReason::OnlyIfCached,
+                        Allowance::Spare { .. } => StaleReason::Budget,
+                        Allowance::Refresh => self.refresh_behind(key, &entry, policy, now, fetch),
+                    };
+                    return Ok(Answer { entry, outcome: Outcome::Stale(reason) });
+                }
+                Verdict::No => {}
+            }
+        }
+        if controls.only_if_cached {
+            return inner.find(key, policy, &wish).await;
+        }
+        self.ask(key, policy, wish, fetch).await
+    }
+
+    /// Joins flights until one lands with what will do, or leads one.
+    async fn ask<F, Fut>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        wish: Wish,
+        fetch: F,
+    ) -> Result<Answer, FetchError>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let began = Instant::now();
+        let key: Arc<str> = Arc::from(key);
+        loop {
+            match self.0.flights.board(&key, wish.store) {
+                Boarding::Join(flight) => {
+                    let landed = flight.wait().await;
+                    if self.0.will_do(&landed, &wish) {
+                        return self.0.arrive(policy, landed, &wish, false, began);
+                    }
+                }
+                Boarding::Lead(leader) => {
+                    let flight = self.launch(leader, key, policy, wish, fetch);
+                    return self.0.arrive(policy, flight.wait().await, &wish, true, began);
+                }
+            }
+        }
+    }
+
+    fn launch<F, Fut>(
+        &self,
+        leader: Leader,
+        key: Arc<str>,
+        policy: &Policy,
+        wish: Wish,
+        fetch: F,
+    ) -> Arc<Flight>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let flight = leader.flight.clone();
+        let (inner, policy) = (self.0.clone(), policy.clone());
+        self.0.tasks.spawn(async move { inner.fly(leader, &key, &policy, wish, fetch).await });
+        flight
+    }
+
+    /// Begins to fetch a stale value anew, unless somebody does, or it was tried a moment ago.
+    fn refresh_behind<F, Fut>(
+        &self,
+        key: &str,
+        stale: &Entry,
+        policy: &Policy,
+        now: Timestamp,
+        fetch: F,
+    ) -> StaleReason
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        if let Some(error) = self.0.resting.get(key, now) {
+            return reason(&error);
+        }
+        let key: Arc<str> = Arc::from(key);
+        if let Boarding::Lead(leader) = self.0.flights.board(&key, true) {
+            self.0.counters.refresh();
+            self.launch(leader, key, policy, Wish::newer_than(stale), fetch);
+        }
+        StaleReason::Refreshing
+    }
+}
+
+/// Whether an entry will do, and what the budget says where it is stale.
+pub(super) enum Verdict {
+    Fresh,
+    Stale(Allowance),
+    No,
+}
+
+impl Inner {
+    pub(super) fn is_to_be_refreshed_ahead(
+        &self,
+        key: &str,
+        entry: &Entry,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> bool {
+        is_due_ahead(entry, policy, now)
+            && self.resting.get(key, now).is_none()
+            && self.budget.allows(policy.kind, entry.cost) == Allowance::Refresh
+    }
+
+    pub(super) fn judge(&self, wish: &Wish, entry: &Entry, policy: &Policy, now: Timestamp) -> Verdict {
+        let takes = wish.takes(entry, now);
+        if takes == Takes::Fresh {
+            return Verdict::Fresh;
+        }
+        if takes == Takes::No && !wish.goes_by_the_policy(entry) {
+            return Verdict::No;
+        }
+        let allowance = self.budget.allows(policy.kind, entry.cost);
+        if let Allowance::Spare { stale_for } = allowance
+            && wish.goes_by_the_policy(entry)
+        {
+            let spared = now < later(entry.fresh_until, stale_for).min(entry.retain_until);
+            if spared {
+                return Verdict::Stale(allowance);
+            }
+            // Too old to be spared: the policy alone decides.
+            return if takes == Takes::Stale { Verdict::Stale(Allowance::Refresh) } else { Verdict::No };
+        }
+        if takes == Takes::Stale { Verdict::Stale(allowance) } else { Verdict::No }
+    }
+
+    /// What a tier has, for a caller who wants nothing fetched.
+    async fn find(&self, key: &str, policy: &Policy, wish: &Wish) -> Result<Answer, FetchError> {
+        let began = Instant::now();
+        if let Lookup::Fresh(entry) | Lookup::Stale(entry) =
+            self.look_up(policy.kind, key, Some(policy.fresh)).await
+        {
+            let outcome = match self.judge(wish, &entry, policy, self.clock.now()) {
+                Verdict::Fresh => Some(Outcome::Hit),
+                Verdict::Stale(_) => Some(Outcome::Stale(StaleReason::OnlyIfCached)),
+                Verdict::No => None,
+            };
+            if let Some(outcome) = outcome {
+                self.counters.hit(policy.kind, entry.tier, began.elapsed());
+                if outcome != Outcome::Hit {
+                    self.counters.stale();
+                }
+                return Ok(Answer { entry, outcome });
+            }
+        }
+        self.counters.miss(policy.kind, Some(began.elapsed()));
+        Err(FetchError::NotCached)
+    }
+
+    /// Whether what another caller's flight landed with will do. What was fetched meanwhile always does.
+    fn will_do(&self, landed: &Landed, wish: &Wish) -> bool {
+        let now = self.clock.now();
+        match landed {
+            Landed::Found(entry) => wish.takes(entry, now) == Takes::Fresh,
+            Landed::Stale(entry, StaleReason::Budget) => wish.goes_by_the_policy(entry),
+            Landed::Stale(entry, _) => wish.takes(entry, now) != Takes::No,
+            Landed::Remembered(..) => !wish.anew,
+            Landed::Fetched { .. } | Landed::Shared(_) | Landed::Failed(..) => true,
+        }
+    }
+
+    /// Counts, and turns the landing into the caller's answer.
+    fn arrive(
+        &self,
+        policy: &Policy,
+        landed: Landed,
+        wish: &Wish,
+        led: bool,
+        began: Instant,
+    ) -> Result<Answer, FetchError> {
+        let counters = &self.counters;
+        match landed {
+            Landed::Found(entry) => {
+                counters.hit(policy.kind, entry.tier, began.elapsed());
+                Ok(Answer { entry, outcome: Outcome::Hit })
+            }
+            Landed::Stale(entry, reason) => {
+                counters.hit(policy.kind, entry.tier, began.elapsed());
+                counters.stale();
+                Ok(Answer { entry, outcome: Outcome::Stale(reason) })
+            }
+            Landed::Fetched { entry, stored } => {
+                counters.miss(policy.kind, None);
+                if led {
+                    return Ok(Answer { entry, outcome: Outcome::Fetched { stored } });
+                }
+                counters.collapsed();
+                Ok(Answer { entry, outcome: Outcome::Collapsed })
+            }
+            Landed::Shared(entry) => {
+                counters.miss(policy.kind, None);
+                counters.collapsed();
+                Ok(Answer { entry, outcome: Outcome::Collapsed })
+            }
+            Landed::Remembered(error, kept) => {
+                counters.remembered();
+                self.arrive_in_vain(policy, error, kept, wish)
+            }
+            Landed::Failed(error, kept) => {
+                if !led {
+                    counters.collapsed();
+                }
+                self.arrive_in_vain(policy, error, kept, wish)
+            }
+        }
+    }
+
+    /// With what there still is, where that will do instead. Either way it is a miss: the caller waited for a fetch.
+    fn arrive_in_vain(
+        &self,
+        policy: &Policy,
+        error: FetchError,
+        kept: Option<Entry>,
+        wish: &Wish,
+    ) -> Result<Answer, FetchError> {
+        self.counters.miss(policy.kind, None);
+        let now = self.clock.now();
+        let will_do = |entry: &Entry| {
+            wish.takes(entry, now) != Takes::No
+                || (error.excuses_a_stale_value() && wish.takes_after_failure(entry, now))
+        };
+        match kept.filter(will_do) {
+            Some(entry) => {
+                self.counters.stale();
+                Ok(Answer { entry, outcome: Outcome::Stale(reason(&error)) })
+            }
+            None => Err(error),
+        }
+    }
+}
+
+/// Whether it is time to fetch a fresh value anew, for callers to come. The moment lies in the first half of the time ahead, at a
+/// place that the value's own hash chooses: on every node the same, for every value another.
+fn is_due_ahead(entry: &Entry, policy: &Policy, now: Timestamp) -> bool {
+    if policy.refresh_ahead.is_zero() {
+        return false;
+    }
+    let digits = entry.etag.as_bytes().first_chunk::<2>().map_or(0, |&[a, b]| u16::from(a ^ (b << 3)) % 64);
+    let ahead = policy.refresh_ahead.mul_f64(0.5 + f64::from(digits) / 128.0);
+    entry.ttl(now) <= ahead
+}
+
+/// Why a value is served in the place of this failure.
+pub(super) fn reason(error: &FetchError) -> StaleReason {
+    StaleReason::Failed(error.class())
+}
