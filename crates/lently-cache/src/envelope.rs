@@ -219,13 +219,16 @@ pub(crate) struct BareLife {
 fn read_header(stored: &[u8]) -> Option<(Header<'_>, usize)> {
     let window = &stored[..stored.len().min(MAX_HEADER_BYTES)];
     let split = window.iter().position(|&b| b == b'\n')?;
-    Some((serde_json::from_slice(&window[..split]).ok()?, split))
+    // As a whole, for what is skipped is not looked at.
+    let header = str::from_utf8(&window[..split]).ok()?;
+    Some((serde_json::from_str(header).ok()?, split))
 }
 
 /// A value that another program wrote without a header: readable if it is JSON and has a remaining life.
 fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife>) -> Decoded {
     let Some(BareLife { ttl: Some(ttl), fresh }) = bare else { return Decoded::Unreadable };
-    if serde_json::from_slice::<serde::de::IgnoredAny>(stored).is_err() {
+    let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if !str::from_utf8(stored).is_ok_and(is_json) {
         return Decoded::Unreadable;
     }
     let left = ttl.min(fresh);
@@ -351,6 +354,21 @@ mod tests {
         assert_eq!(read(&stored[..stored.len() - 1], 0), Decoded::Unreadable);
         assert_eq!(read(b"\xff\x00garbage", 0), Decoded::Unreadable);
         assert_eq!(read(b"", 0), Decoded::Unreadable);
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_no_json() {
+        let mut stored = packed(b"{}").to_vec();
+        // In a field that nobody reads.
+        let at = stored.iter().position(|&b| b == b',').expect("a field");
+        stored.splice(at..at, *b",\"later\":\"\xff\"");
+        assert_eq!(read(&stored, 0), Decoded::Unreadable);
+        let (bare, now) =
+            (BareLife { ttl: Some(Duration::from_secs(20)), fresh: Duration::MAX }, Timestamp::MIN);
+        for (stored, readable) in [(b"\"\xff\xfe\"", false), (b"\"\xc3\xa9\"", true)] {
+            let read = decode(&Bytes::from_static(stored), KIND, Tier::Redis, LIMITS, now, Some(bare));
+            assert_eq!(matches!(read, Decoded::Entry(_)), readable, "{stored:?}");
+        }
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub fn stored_value(stored: &[u8], reading: Reading) -> bool {
         is_as_its_header_says(&entry, &stored, reading.now);
     } else {
         assert_eq!((&entry.value, entry.cost), (&stored, Cost::default()));
+        assert!(str::from_utf8(&stored).is_ok());
     }
     // A value of another program lives shorter than its kind, but not with a header of its own.
     assert_eq!(read(&write(&entry), reading).as_ref(), Some(&entry));
