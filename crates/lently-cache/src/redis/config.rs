@@ -131,6 +131,10 @@ impl RedisConfig {
 
     /// Reads `[user[:password]@]host[:port][,host[:port]…]`.
     fn from_list(base: &str, authority: &str, db: &str, default_port: u16) -> Result<Self, CacheError> {
+        // They would end the part with the hosts, and what stands behind them would be passed over.
+        if authority.contains(['?', '#']) {
+            return Err(wrong("the Redis URL has a `?` or a `#` among its hosts"));
+        }
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let mut hosts = hosts.split(',').map(|host| {
             // The colons of an IPv6 address stand in brackets.
@@ -244,6 +248,8 @@ mod tests {
             "redis+sentinel://u:hunter2@h/s/many",
             "redis+sentinel://u:hunter2@h,i:notaport/s",
             "redis+sentinel://u:hunter2@/s",
+            "redis+sentinel://u:hunter2@h?i,j/s",
+            "redis+sentinel://h,i#u:hunter2@j/s",
         ];
         for url in bad {
             let told = RedisConfig::from_url(url).expect_err("an error").to_string();
