@@ -51,6 +51,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod breaker;
 mod budget;
 mod clock;

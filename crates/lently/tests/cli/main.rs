@@ -1,6 +1,7 @@
 //! The command line from outside: the real binary in processes of its own, as a user runs it.
 
 mod analyze;
+mod bench;
 mod cache;
 mod doctor;
 mod emulated;
