@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use self::{
     proxy::{Proxy, Wire},
-    redis::{RedisOptions, RedisServer, SentinelDeployment, SentinelOptions},
+    redis::{ClusterDeployment, RedisOptions, RedisServer, SentinelDeployment, SentinelOptions},
     wait::wait_until,
 };
 

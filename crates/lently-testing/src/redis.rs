@@ -1,5 +1,6 @@
 //! A real `redis-server` process that a test starts, hurts and stops. It never outlives its value.
 
+mod cluster;
 mod sentinel;
 mod tls;
 
@@ -14,7 +15,10 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use self::sentinel::{SentinelDeployment, SentinelOptions};
+pub use self::{
+    cluster::ClusterDeployment,
+    sentinel::{SentinelDeployment, SentinelOptions},
+};
 use crate::wait::wait_until;
 
 /// A start takes milliseconds; only a broken one takes so long.
