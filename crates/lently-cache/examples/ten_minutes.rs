@@ -12,7 +12,7 @@ use std::{
 
 use lently_cache::{
     AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureTtl, Fetched, Kind, Lookup, Outcome,
-    Pattern, Policy, RemoteConfig,
+    Pattern, Policy, RemoteConfig, Tags,
 };
 use tokio_util::task::TaskTracker;
 
@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         fetch_timeout: Duration::from_secs(5),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
+        tags: Tags::NONE,
     };
     let cache = CacheService::open(config()).await?;
 

@@ -9,6 +9,7 @@ mod hits;
 mod patterns;
 mod server;
 mod sizes;
+mod tags;
 
 use std::{fmt, io, time::Duration};
 
@@ -27,6 +28,7 @@ use crate::{
     policy::{AfterWait, Kind, Policy},
     redis::RedisConfig,
     service::{CacheConfig, CacheService, RemoteConfig},
+    tags::Tags,
 };
 
 const THING: Kind = Kind { name: "thing", schema: 1 };
@@ -132,7 +134,7 @@ impl fmt::Display for Measured {
     }
 }
 
-/// Measures everything, with so many `keys` for the deletion by pattern, and tells `told` what comes next. About two minutes with
+/// Measures everything, with so many `keys` for the invalidation by tag and the deletion by pattern, and tells `told` what comes next. About two minutes with
 /// a million keys.
 ///
 /// # Errors
@@ -153,6 +155,8 @@ pub async fn run(keys: u64, mut told: impl FnMut(&str)) -> Result<Vec<Measured>,
     lines.extend(coalescing::changes(&server).await?);
     told("bytes of an entry in Redis");
     lines.extend(sizes::in_redis(&server).await?);
+    told("invalidation by tag");
+    lines.extend(tags::invalidate(&server, keys).await?);
     told("deletion by pattern");
     lines.extend(patterns::delete(&server, keys).await?);
     Ok(lines)
@@ -168,6 +172,7 @@ fn policy() -> Policy {
         fetch_timeout: Duration::from_secs(30),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
+        tags: Tags::NONE,
     }
 }
 

@@ -40,7 +40,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureClass, FailureTtl, FetchFailure,
-    Fetched, Kind, Lookup, Policy, RemoteConfig, Stored,
+    Fetched, Kind, Lookup, Policy, RemoteConfig, Stored, Tags,
 };
 
 /// No promise needs this long but a broken one.
@@ -268,6 +268,7 @@ fn policy() -> Policy {
         fetch_timeout: Duration::from_secs(10),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
+        tags: Tags::NONE,
     }
 }
 

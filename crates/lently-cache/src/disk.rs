@@ -23,6 +23,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod tags;
+
 use crate::{
     clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern, remote::Head,
 };
@@ -128,6 +130,33 @@ impl Disk {
                 .execute(params![key, now])?;
             connection.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([key])?;
             Ok(fresh as u64)
+        })
+        .await
+    }
+
+    /// Makes a value stale from `now` on, or deletes one that has no header; whether there was one.
+    pub(crate) async fn expire(&self, key: &str, now: Timestamp) -> Result<bool, CacheError> {
+        let key = key.to_owned();
+        self.write(move |connection, at| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let stored = transaction
+                .prepare_cached("SELECT stored FROM entries WHERE key = ?1 AND expires_at > ?2")?
+                .query_row(params![key, at], |row| row.get::<_, Vec<u8>>(0))
+                .optional()?;
+            let Some(stored) = stored.map(Bytes::from) else { return Ok(false) };
+            match envelope::expired(&stored, now) {
+                Some(mut stale) => {
+                    let head = envelope::head(&stored).len();
+                    stale = [&stale[..], &stored[head..]].concat().into();
+                    transaction
+                        .prepare_cached("UPDATE entries SET stored = ?2, size = ?3 WHERE key = ?1")?
+                        .execute(params![key, &stale[..], stale.len() as i64])?;
+                }
+                None => drop(transaction.execute("DELETE FROM entries WHERE key = ?1", [key])?),
+            }
+            transaction.commit()?;
+            Ok(true)
         })
         .await
     }
@@ -404,7 +433,8 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 
 fn matching(connection: &Connection, pattern: &Pattern, now: i64) -> rusqlite::Result<Vec<String>> {
     let mut keys = Vec::new();
-    let mut select = connection.prepare_cached("SELECT key FROM entries WHERE expires_at > ?1")?;
+    let mut select =
+        connection.prepare_cached("SELECT key FROM entries WHERE expires_at > ?1 AND key NOT LIKE '~%'")?;
     for key in select.query_map([now], |row| row.get::<_, String>(0))? {
         let key = key?;
         if pattern.matches(&key) {

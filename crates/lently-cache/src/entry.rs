@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    clock::between,
+    clock::{between, later},
     policy::{Cost, Policy},
+    tags::Tagged,
 };
 
 /// Where an entry lay.
@@ -64,6 +65,8 @@ pub struct Entry {
     pub cost: Cost,
     /// A strong validator: 32 hexadecimal digits of the value's BLAKE3 hash, without quotes.
     pub etag: Arc<str>,
+    /// Its tags, with the versions they had before it was fetched.
+    pub tagged: Tagged,
 }
 
 impl Entry {
@@ -94,6 +97,16 @@ impl Entry {
         }
         // The second that has begun counts: zero would read as fresh.
         -i64::try_from(self.staleness(now).as_secs()).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    /// The same entry, no longer fresh from that time on, and served as stale for as long after it as it would have been.
+    pub(crate) fn expired(self, at: Timestamp) -> Self {
+        let at = at.max(self.fetched_at);
+        if at >= self.fresh_until {
+            return self;
+        }
+        let window = between(self.fresh_until, self.stale_until);
+        Self { fresh_until: at, stale_until: later(at, window), ..self }
     }
 
     pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
@@ -138,6 +151,8 @@ pub enum MissReason {
     Absent,
     /// There was a value, and its retention is over.
     Expired,
+    /// A tag of it was invalidated.
+    Invalidated,
     /// There is something that cannot be read: garbage, a truncated value, another schema version.
     Unreadable,
     /// The remote tier cannot be asked at the moment, and memory has nothing.

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{
-    clock::later,
+    clock::{between, later},
     entry::{Entry, Tier},
     policy::{Cost, Kind, Policy},
+    tags::{Tagged, parse_version},
 };
 
 /// The version of the envelope itself.
@@ -42,11 +43,34 @@ struct Header<'a> {
     cost: Cost,
     #[serde(borrow)]
     etag: Cow<'a, str>,
-    #[serde(default)]
-    tags: BTreeMap<String, u64>,
+    #[serde(borrow, default)]
+    tags: BTreeMap<Cow<'a, str>, Version>,
     encoding: Encoding,
     /// The value's size before encoding.
     length: u64,
+}
+
+/// The version of a tag: sixteen hexadecimal digits, for it is too large for other languages' numbers.
+#[derive(Clone, Copy)]
+struct Version(u64);
+
+impl Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
+        parse_version(&text).map(Self).ok_or_else(|| serde::de::Error::custom("it is no version"))
+    }
+}
+
+impl Header<'_> {
+    fn tagged(&self) -> Tagged {
+        Tagged::read(self.tags.iter().map(|(tag, version)| (Arc::from(&**tag), version.0)))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +94,11 @@ pub(crate) enum Decoded {
 }
 
 /// The times in a header.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Times {
     pub fetched_at: Timestamp,
     pub fresh_until: Timestamp,
+    pub tagged: Tagged,
 }
 
 /// An entry for a value fetched `now`.
@@ -82,7 +107,17 @@ pub(crate) fn entry(policy: &Policy, value: Bytes, cost: Cost, fresh: Duration, 
     let retain_until = later(now, policy.retention);
     let fresh_until = later(now, fresh).min(retain_until);
     let stale_until = later(fresh_until, policy.stale).min(retain_until);
-    Entry { value, tier: Tier::Memory, fetched_at: now, fresh_until, stale_until, retain_until, cost, etag }
+    Entry {
+        value,
+        tier: Tier::Memory,
+        fetched_at: now,
+        fresh_until,
+        stale_until,
+        retain_until,
+        cost,
+        etag,
+        tagged: Tagged::default(),
+    }
 }
 
 /// A strong validator of a value.
@@ -106,7 +141,7 @@ pub(crate) fn encode(kind: Kind, entry: &Entry) -> Bytes {
         retain_until: entry.retain_until,
         cost: entry.cost,
         etag: Cow::Borrowed(&entry.etag),
-        tags: BTreeMap::new(),
+        tags: entry.tagged.versions().map(|(tag, version)| (tag.into(), Version(version))).collect(),
         encoding: if compressed.is_some() { Encoding::Zstd } else { Encoding::Identity },
         length: entry.value.len() as u64,
     };
@@ -166,6 +201,7 @@ pub(crate) fn decode(
         retain_until: header.retain_until,
         cost: header.cost,
         etag: Arc::from(&*header.etag),
+        tagged: header.tagged(),
     })
 }
 
@@ -189,7 +225,24 @@ pub(crate) fn times(stored: &[u8]) -> Option<Times> {
     }
     let (header, _) = read_header(stored)?;
     let fresh_until = header.fresh_until.min(header.retain_until);
-    Some(Times { fetched_at: header.fetched_at, fresh_until })
+    Some(Times { fetched_at: header.fetched_at, fresh_until, tagged: header.tagged() })
+}
+
+/// The same header line, for the value that is no longer fresh from `now` on; `None` where there is none that can be read.
+pub(crate) fn expired(head: &[u8], now: Timestamp) -> Option<Bytes> {
+    if !is_ours(head) {
+        return None;
+    }
+    let (mut header, _) = read_header(head)?;
+    let at = now.max(header.fetched_at);
+    if at < header.fresh_until {
+        let window = between(header.fresh_until, header.stale_until);
+        header.stale_until = later(at, window);
+        header.fresh_until = at;
+    }
+    let mut line = serde_json::to_vec(&header).ok()?;
+    line.push(b'\n');
+    Some(line.into())
 }
 
 /// By which bytes at its beginning a stored value is told from another: its header line, or the whole of a bare value.
@@ -246,6 +299,7 @@ fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife
         retain_until: until,
         cost: Cost::default(),
         etag: etag(stored),
+        tagged: Tagged::default(),
     })
 }
 
@@ -284,7 +338,7 @@ fn decompress(body: &[u8], length: u64) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{failure::FailureTtl, policy::AfterWait};
+    use crate::{failure::FailureTtl, policy::AfterWait, tags::Tags};
 
     const KIND: Kind = Kind { name: "thing", schema: 3 };
     const LIMITS: Limits = Limits { max_value_bytes: 1 << 20 };
@@ -299,6 +353,7 @@ mod tests {
             fetch_timeout: Duration::from_secs(1),
             after_wait: AfterWait::Fetch,
             failures: FailureTtl::default(),
+            tags: Tags::NONE,
         }
     }
 

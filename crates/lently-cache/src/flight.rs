@@ -4,16 +4,18 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     entry::{Entry, FetchError, StaleReason},
     pattern::Pattern,
+    tags::Tagged,
 };
 
 /// How a flight ended.
@@ -47,6 +49,10 @@ pub(crate) struct Flight {
     fence: AsyncMutex<bool>,
     /// Whether anyone who waits lets the value be stored.
     is_to_be_stored: AtomicBool,
+    /// The versions of its tags, once its fetch has begun.
+    tagged: OnceLock<Tagged>,
+    /// Nobody joins it any more: what it brings is not to be stored.
+    retired: CancellationToken,
 }
 
 /// What a caller gets when it asks for a flight.
@@ -86,7 +92,16 @@ impl Flights {
         }
     }
 
-    /// The same for every key that matches; for every key at all without a pattern.
+    /// Lets the next caller of the key begin a new flight: a tag of this one was changed.
+    pub(crate) fn retire(&self, key: &str, flight: &Arc<Flight>) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if under_way.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            under_way.remove(key);
+        }
+        flight.retired.cancel();
+    }
+
+    /// The same as a fence for every key that matches; for every key at all without a pattern.
     pub(crate) async fn fence_matching(&self, pattern: Option<&Pattern>) {
         let flights: Vec<_> = {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,6 +126,21 @@ impl Flight {
         }
     }
 
+    /// Its fetch begins, with these versions of its tags.
+    pub(crate) fn begins_with(&self, tagged: &Tagged) {
+        let _ = self.tagged.set(tagged.clone());
+    }
+
+    /// The versions of its tags where a change of one was heard of since.
+    pub(crate) fn outdated(&self) -> Option<&Tagged> {
+        self.tagged.get().filter(|tagged| !tagged.is_unchanged())
+    }
+
+    /// Waits until nobody joins it any more.
+    pub(crate) async fn retired(&self) {
+        self.retired.cancelled().await;
+    }
+
     /// Runs `store` unless the key was deleted since the flight began; `None` if it was.
     pub(crate) async fn unless_fenced<T>(&self, store: impl Future<Output = T>) -> Option<T> {
         let fenced = self.fence.lock().await;
@@ -121,8 +151,13 @@ impl Flight {
 impl Leader {
     fn new(flights: Arc<Flights>, key: Arc<str>, store: bool, fenced: bool) -> Self {
         let (landing, landed) = watch::channel(None);
-        let flight =
-            Flight { landed, fence: AsyncMutex::new(fenced), is_to_be_stored: AtomicBool::new(store) };
+        let flight = Flight {
+            landed,
+            fence: AsyncMutex::new(fenced),
+            is_to_be_stored: AtomicBool::new(store),
+            tagged: OnceLock::new(),
+            retired: CancellationToken::new(),
+        };
         Self { flights, key, flight: Arc::new(flight), landing }
     }
 

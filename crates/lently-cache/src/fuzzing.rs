@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    AfterWait, Cost, Deployment, Entry, FailureTtl, FetchError, Kind, Pattern, Policy, RedisConfig, Tier,
+    AfterWait, Cost, Deployment, Entry, FailureTtl, FetchError, Kind, Pattern, Policy, RedisConfig, Tags,
+    Tier,
     envelope::{self, BareLife, Decoded, Limits},
     failure,
 };
@@ -123,6 +124,7 @@ fn policy(fresh: Duration) -> Policy {
         fetch_timeout: Duration::from_secs(1),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
+        tags: Tags::NONE,
     }
 }
 

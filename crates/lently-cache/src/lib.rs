@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use lently_cache::{AfterWait, Budget, CacheConfig, CacheService, Clock, FailureTtl, Fetched, Kind, Outcome, Policy, RemoteConfig};
+//! use lently_cache::{AfterWait, Budget, CacheConfig, CacheService, Clock, FailureTtl, Fetched, Kind, Outcome, Policy, RemoteConfig, Tags};
 //! use tokio_util::task::TaskTracker;
 //!
 //! const GREETING: Kind = Kind { name: "greeting", schema: 1 };
@@ -41,6 +41,7 @@
 //!     fetch_timeout: Duration::from_secs(5),
 //!     after_wait: AfterWait::Fetch,
 //!     failures: FailureTtl::default(),
+//!     tags: Tags::NONE,
 //! };
 //! for expected in [Outcome::Fetched { stored: true }, Outcome::Hit] {
 //!     let answer = cache.get_or_set("greeting:en", &policy, || async { Ok(Fetched::new("\"hello\"")) }).await?;
@@ -76,6 +77,7 @@ mod redis;
 mod remote;
 mod service;
 mod stats;
+mod tags;
 
 #[doc(hidden)]
 pub use self::redis::{ByteStream, OpenStream, Transport};
@@ -95,4 +97,5 @@ pub use self::{
     remote::Health,
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
     stats::{KindStats, Stats},
+    tags::{MAX_TAG_BYTES, MAX_TAGS, Tagged, Tags},
 };

@@ -79,6 +79,8 @@ pub(crate) enum Found {
     Doubtful(Entry),
     /// The remote tier, which did not take it, should be asked whether it has a newer one.
     Unwritten(Entry),
+    /// A tag of it was changed. The remote tier, or what is known of the tag, must be asked whether it may be served.
+    Outdated(Entry),
     /// There was something, and its retention is over.
     Expired,
     Absent,
@@ -110,6 +112,9 @@ impl Memory {
         let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(key)) else { return Found::Absent };
         if now >= held.entry.retain_until {
             return Found::Expired;
+        }
+        if !held.entry.tagged.is_unchanged() {
+            return Found::Outdated(held.entry);
         }
         let trusted = match held.trust {
             Trust::Always => true,
@@ -187,6 +192,47 @@ impl Memory {
                 self.remove(key);
             }
         }
+    }
+
+    /// The same where there is no remote tier.
+    pub(crate) fn keep_alone(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket) {
+        if self.coherence.is_unchanged(ticket) {
+            self.insert(key, entry, Trust::Always);
+            if !self.coherence.is_unchanged(ticket) {
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Makes a copy stale that the remote tier does not have; whether there is a copy at all. To be called while writing.
+    pub(crate) fn expire(&self, key: &Arc<str>, now: Timestamp) -> bool {
+        let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(&**key)) else { return false };
+        let there = now < held.entry.retain_until;
+        if matches!(held.trust, Trust::Always | Trust::Unwritten(_)) {
+            self.insert(key, &held.entry.expired(now), held.trust);
+        }
+        there
+    }
+
+    /// Removes a copy of which a tag was changed, unless there is another one by now.
+    pub(crate) fn remove_outdated(&self, key: &str) {
+        if let Some(cache) = &self.cache {
+            cache.remove_if(key, |held| !held.entry.tagged.is_unchanged());
+        }
+    }
+
+    /// Removes a copy unless it is the only one.
+    pub(crate) fn remove_written(&self, key: &str) {
+        let written = |held: &Held| !matches!(held.trust, Trust::Always | Trust::Unwritten(_));
+        if let Some(cache) = &self.cache {
+            cache.remove_if(key, written);
+        }
+    }
+
+    /// The epoch of notices, if they arrive and are believed.
+    pub(crate) fn believed_epoch(&self) -> Option<u64> {
+        let epoch = self.coherence.epoch();
+        (epoch % 2 == 1 && self.coherence.believes(epoch, Instant::now())).then_some(epoch)
     }
 
     fn insert(&self, key: &Arc<str>, entry: &Entry, trust: Trust) -> bool {

@@ -5,7 +5,7 @@ use std::{ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::FailureTtl;
+use crate::{failure::FailureTtl, tags::Tags};
 
 /// A sort of value, with statistics of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +41,8 @@ pub struct Policy {
     pub after_wait: AfterWait,
     /// How long failures are remembered.
     pub failures: FailureTtl,
+    /// By which these values can be invalidated together. Their versions are read before a fetch begins.
+    pub tags: Tags,
 }
 
 /// What is done when another process fetches and does not come to an end within `fetch_timeout`, though it lives.

@@ -6,6 +6,7 @@ mod dial;
 mod lease;
 mod link;
 mod sentinel;
+mod tags;
 mod tracking;
 
 use std::{

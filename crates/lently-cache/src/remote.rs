@@ -103,6 +103,16 @@ impl Remote {
         }
     }
 
+    /// Makes a value stale from `now` on, or deletes one that has no header; whether there was one. A fetch that is under way
+    /// anywhere does not replace it.
+    pub(crate) async fn expire(&self, key: &str, now: Timestamp) -> Result<bool, CacheError> {
+        match self {
+            Self::None => Ok(false),
+            Self::Disk(disk) => disk.expire(key, now).await,
+            Self::Redis(redis) => redis.expire_over(key, now).await,
+        }
+    }
+
     pub(crate) async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
         match self {
             Self::None => Ok(None),

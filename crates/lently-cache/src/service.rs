@@ -4,6 +4,7 @@
 mod asking;
 mod config;
 mod flying;
+mod tagging;
 mod wish;
 
 use std::{
@@ -19,6 +20,7 @@ pub use self::config::{CacheConfig, RemoteConfig};
 use crate::{
     budget::Budget,
     clock::{Clock, between},
+    coherence::Notice,
     disk::Disk,
     entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier, WarmEntry, WarmReport},
     envelope::{self, BareLife, Decoded, Limits},
@@ -32,6 +34,7 @@ use crate::{
     redis::{Listener, RedisClient},
     remote::{Health, Remote},
     stats::{Counters, Stats},
+    tags::{Book, Verdict, tag_of},
 };
 
 /// The longest key taken.
@@ -45,6 +48,7 @@ pub struct CacheService(Arc<Inner>);
 
 struct Inner {
     memory: Arc<Memory>,
+    tags: Arc<Book>,
     remote: Remote,
     flights: Arc<Flights>,
     watchers: Arc<Watchers>,
@@ -75,6 +79,7 @@ impl CacheService {
         let (upkeep, stop) = (TaskTracker::new(), CancellationToken::new());
         let memory = Arc::new(Memory::new(memory_bytes, max_value_bytes));
         let watchers = Arc::new(Watchers::default());
+        let tags = Arc::new(Book::new(matches!(remote, RemoteConfig::None)));
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
@@ -83,7 +88,14 @@ impl CacheService {
             RemoteConfig::Redis(redis) => {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());
                 let (memory, watchers, clock) = (memory.clone(), watchers.clone(), clock.clone());
+                let tags = tags.clone();
                 let listener: Listener = Arc::new(move |notice| {
+                    if let Notice::Changed(key) = notice
+                        && let Some(tag) = tag_of(key)
+                    {
+                        tags.changed(tag);
+                        return;
+                    }
                     memory.hear(notice);
                     watchers.hear(notice);
                 });
@@ -101,6 +113,7 @@ impl CacheService {
         };
         Ok(Self(Arc::new(Inner {
             memory,
+            tags,
             remote,
             flights: Arc::default(),
             watchers,
@@ -148,16 +161,17 @@ impl CacheService {
         value: Bytes,
         cost: Cost,
     ) -> Result<Stored, CacheError> {
-        check_key(key).map_err(CacheError::BadKey)?;
+        check_key(key).and_then(|()| policy.tags.check()).map_err(CacheError::BadKey)?;
         if value.len() as u64 > self.0.max_value_bytes {
             return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.0.max_value_bytes });
         }
-        let entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
+        let mut entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
         let (inner, key, policy) = (self.0.clone(), Arc::<str>::from(key), policy.clone());
         self.to_its_end(async move {
             inner.flights.fence(&key).await;
             inner.failures.forget(&key);
             inner.resting.forget(&key);
+            entry.tagged = inner.snapshot(&policy).await;
             Ok(inner.store(&key, &policy, &entry, Right::Set).await)
         })
         .await
@@ -257,12 +271,22 @@ impl CacheService {
         let fresh_for = |entry: &Entry| Some(entry.ttl(now)).filter(|ttl| !ttl.is_zero());
         let doubtful = match inner.memory.get(key, now) {
             Found::Trusted(entry) => return fresh_for(&entry),
+            Found::Outdated(entry) if inner.remote.tier().is_none() => {
+                return inner.admit(entry).await.as_ref().and_then(fresh_for);
+            }
             Found::Doubtful(entry) | Found::Unwritten(entry) => fresh_for(&entry),
-            Found::Expired | Found::Absent => None,
+            Found::Outdated(_) | Found::Expired | Found::Absent => None,
         };
         match inner.swallow_count(inner.remote.head(key).await) {
             Ok(Some(head)) => match envelope::times(&head.bytes) {
-                Some(times) => Some(between(now, times.fresh_until)).filter(|ttl| !ttl.is_zero()),
+                Some(times) => {
+                    let fresh_until = match inner.judge_tags(&times.tagged).await.ok()? {
+                        Verdict::Valid(_) => times.fresh_until,
+                        Verdict::Expired(_, at) => times.fresh_until.min(at),
+                        Verdict::Invalid => return None,
+                    };
+                    Some(between(now, fresh_until)).filter(|ttl| !ttl.is_zero())
+                }
                 None => head.ttl,
             },
             Ok(None) => None,
@@ -356,6 +380,16 @@ impl Inner {
                 self.memory.remove(key);
                 (None, MissReason::Expired)
             }
+            Found::Outdated(entry) if self.remote.tier().is_none() => {
+                let ticket = self.memory.ticket(key);
+                let Some(entry) = self.admit(entry).await else {
+                    self.memory.remove_outdated(key);
+                    return Lookup::Missing(MissReason::Invalidated);
+                };
+                self.memory.keep_alone(&Arc::from(key), &entry, ticket);
+                return Lookup::of(entry, now);
+            }
+            Found::Outdated(_) => (None, MissReason::Absent),
             Found::Absent => (None, MissReason::Absent),
         };
         let Some(tier) = self.remote.tier() else { return Lookup::Missing(nothing) };
@@ -374,18 +408,24 @@ impl Inner {
         // What never got there, and is newer than what did: the only copy of what was paid for.
         if let Some(mine) = held.as_ref().filter(|_| unwritten)
             && !matches!(&found, Decoded::Entry(theirs) if theirs.fetched_at > mine.fetched_at)
+            && let Some(mine) = &self.admit(mine.clone()).await
         {
             self.memory.keep_unwritten(&Arc::from(key), mine, ticket);
             return Lookup::of(mine.clone(), now);
         }
         match found {
             Decoded::Entry(entry) => {
+                let Some(entry) = self.admit(entry).await else {
+                    self.memory.remove_outdated(key);
+                    return Lookup::Missing(MissReason::Invalidated);
+                };
                 self.memory.fill(&Arc::from(key), &entry, ticket, self.clock.now());
                 Lookup::of(entry, self.clock.now())
             }
             Decoded::Absent => {
-                if held.is_some() {
-                    self.memory.remove(key);
+                match held {
+                    Some(_) => drop(self.memory.remove(key)),
+                    None => self.memory.remove_outdated(key),
                 }
                 Lookup::Missing(nothing)
             }

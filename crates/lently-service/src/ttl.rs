@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lently_cache::{AfterWait, FailureTtl, Policy};
+use lently_cache::{AfterWait, FailureTtl, Policy, Tags};
 
 use crate::keys::EntryKind;
 
@@ -109,6 +109,7 @@ impl CacheTtl {
             fetch_timeout,
             after_wait: AfterWait::Fetch,
             failures: FailureTtl::default(),
+            tags: Tags::NONE,
         }
     }
 }

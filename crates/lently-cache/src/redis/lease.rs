@@ -75,6 +75,17 @@ if state == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
 if state == 'F' then redis.call('DEL', KEYS[2]) end
 return redis.call('UNLINK', KEYS[1])";
 
+const EXPIRE: &str = "\
+local lease = redis.call('GET', KEYS[2])
+local state = lease and string.sub(lease, 1, 1)
+if state == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
+if state == 'F' then redis.call('DEL', KEYS[2]) end
+local seen = #ARGV[2]
+local stored = redis.pcall('GET', KEYS[1])
+if seen == 0 or type(stored) ~= 'string' or string.sub(stored, 1, seen) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[3] .. string.sub(stored, seen + 1), 'KEEPTTL')
+return 1";
+
 const FORBID: &str = "\
 local lease = redis.call('GET', KEYS[1])
 local state = lease and string.sub(lease, 1, 1)
@@ -248,6 +259,31 @@ impl RedisClient {
         let mut script = redis::cmd("EVAL");
         script.arg(DELETE).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(milliseconds(FORBIDDEN_FOR));
         self.change(&script).await
+    }
+
+    /// Makes a value stale from `now` on, and forbids whoever fetches the key to replace it, in one step; whether there was one.
+    /// A value without a header is deleted, and so is any where scripts may not be run.
+    pub(crate) async fn expire_over(&self, key: &str, now: Timestamp) -> Result<bool, CacheError> {
+        if !self.0.link.may_script() {
+            return self.delete(key).await.map(|deleted| deleted > 0);
+        }
+        // The second time nothing that was under way the first time can have come between.
+        for _ in 0..2 {
+            let seen = match self.head(key).await? {
+                Some(head) if envelope::times(&head.bytes).is_none() => {
+                    return self.delete_over(key).await.map(|deleted| deleted > 0);
+                }
+                head => head.map(|head| envelope::head(&head.bytes)).unwrap_or_default(),
+            };
+            let stale = envelope::expired(&seen, now).unwrap_or_default();
+            let mut script = redis::cmd("EVAL");
+            script.arg(EXPIRE).arg(2).arg(self.full(key)).arg(self.lease(key));
+            script.arg(milliseconds(FORBIDDEN_FOR)).arg(&seen[..]).arg(&stale[..]);
+            if self.change::<bool>(&script).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Forbids everyone who fetches a key that matches to commit what they get.

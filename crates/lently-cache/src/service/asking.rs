@@ -55,7 +55,7 @@ impl CacheService {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        check_key(key).map_err(FetchError::BadKey)?;
+        check_key(key).and_then(|()| policy.tags.check()).map_err(FetchError::BadKey)?;
         let inner = &*self.0;
         let timed = inner.counters.is_to_be_timed(policy.kind).then(Instant::now);
         let now = inner.clock.now();
@@ -105,6 +105,10 @@ impl CacheService {
         loop {
             match self.0.flights.board(&key, wish.store) {
                 Boarding::Join(flight) => {
+                    if self.0.is_outdated(&flight).await {
+                        self.0.flights.retire(&key, &flight);
+                        continue;
+                    }
                     let landed = flight.wait().await;
                     if self.0.will_do(&landed, &wish) {
                         return self.0.arrive(policy, landed, &wish, false, began);

@@ -1,13 +1,16 @@
 //! A flight: look, take the lead, fetch, store, land.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration, time::Instant};
 
-use futures::FutureExt as _;
+use futures::{
+    FutureExt as _,
+    future::{Either, select},
+};
 use jiff::Timestamp;
 
 use super::{
-    Inner, Right,
-    asking::{Verdict, reason},
+    Inner, Right, asking,
+    asking::reason,
     wish::{Takes, Wish},
 };
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     lease::{Lead, Leading, Lease},
     policy::{AfterWait, Policy},
     remote::Remote,
+    tags::{Tagged, Verdict},
 };
 
 /// A refresh that failed is not tried again here for so long, or less if its failure is forgotten before: each stale hit would
@@ -54,16 +58,16 @@ impl Inner {
             {
                 let now = self.clock.now();
                 match self.judge(&wish, &entry, policy, now) {
-                    Verdict::Fresh if self.is_to_be_refreshed_ahead(key, &entry, policy, now) => {
+                    asking::Verdict::Fresh if self.is_to_be_refreshed_ahead(key, &entry, policy, now) => {
                         self.counters.refresh();
                         wish = Wish::newer_than(&entry);
                         leader = leader.land_and_go_on(Landed::Found(entry.clone()));
                     }
-                    Verdict::Fresh => return leader.land(Landed::Found(entry)),
-                    Verdict::Stale(Allowance::Spare { .. }) => {
+                    asking::Verdict::Fresh => return leader.land(Landed::Found(entry)),
+                    asking::Verdict::Stale(Allowance::Spare { .. }) => {
                         return leader.land(Landed::Stale(entry, StaleReason::Budget));
                     }
-                    Verdict::Stale(Allowance::Refresh) => {
+                    asking::Verdict::Stale(Allowance::Refresh) => {
                         if let Some(error) = self.resting.get(key, now) {
                             return leader.land(Landed::Stale(entry, reason(&error)));
                         }
@@ -71,7 +75,7 @@ impl Inner {
                         wish = Wish::newer_than(&entry);
                         leader = leader.land_and_go_on(Landed::Stale(entry.clone(), StaleReason::Refreshing));
                     }
-                    Verdict::No => self.counters.missed_in(policy.kind, began.elapsed()),
+                    asking::Verdict::No => self.counters.missed_in(policy.kind, began.elapsed()),
                 }
                 kept = Some(entry);
             } else {
@@ -96,7 +100,7 @@ impl Inner {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        let lease = match self.take_the_lead(key, policy, wish).await {
+        let mut lease = match self.take_the_lead(key, policy, wish).await {
             Turn::Fetch(lease) => lease,
             Turn::Land(Landed::Remembered(error, _)) => {
                 self.rest(key, &error, kept.is_some(), self.clock.now(), REFRESH_REST);
@@ -105,13 +109,24 @@ impl Inner {
             Turn::Land(Landed::Failed(error, _)) => return Landed::Failed(error, kept),
             Turn::Land(landed) => return landed,
         };
+        let tagged = self.snapshot(policy).await;
+        leader.flight.begins_with(&tagged);
         self.counters.fetch();
         let began = Instant::now();
         // A fetch that panics has failed, and what is kept may be served all the same.
         let fetching = AssertUnwindSafe(async move { fetch().await }).catch_unwind();
-        let error = match tokio::time::timeout(policy.fetch_timeout, fetching).await {
+        let fetching = pin!(tokio::time::timeout(policy.fetch_timeout, fetching));
+        let fetched = match select(fetching, pin!(leader.flight.retired())).await {
+            Either::Left((fetched, _)) => fetched,
+            // Of no use to anyone who comes now: somebody else may fetch.
+            Either::Right(((), fetching)) => {
+                lease = None;
+                fetching.await
+            }
+        };
+        let error = match fetched {
             Ok(Ok(Ok(fetched))) => {
-                return self.keep(leader, key, policy, lease, fetched, began.elapsed()).await;
+                return self.keep(leader, key, policy, lease, (fetched, tagged), began.elapsed()).await;
             }
             Ok(Ok(Err(failure))) => FetchError::Failed(failure),
             Ok(Err(_panic)) => FetchError::Abandoned,
@@ -133,7 +148,7 @@ impl Inner {
         key: &Arc<str>,
         policy: &Policy,
         lease: Option<Lease>,
-        fetched: Fetched,
+        (fetched, tagged): (Fetched, Tagged),
         took: Duration,
     ) -> Landed {
         self.failures.forget(key);
@@ -144,7 +159,8 @@ impl Inner {
         }
         let too_large = value.len() as u64 > self.max_value_bytes;
         let fresh = fresh.map_or(policy.fresh, |shorter| shorter.min(policy.fresh));
-        let entry = envelope::entry(policy, value, cost, fresh, self.clock.now());
+        let mut entry = envelope::entry(policy, value, cost, fresh, self.clock.now());
+        entry.tagged = tagged;
         if too_large {
             tracing::warn!(
                 kind = policy.kind.name,
@@ -156,6 +172,15 @@ impl Inner {
         }
         if !leader.is_to_be_stored() {
             return Landed::Fetched { entry, stored: false };
+        }
+        if !entry.tagged.is_unchanged() {
+            // Something was heard; whether it was an invalidation, the tier knows.
+            match self.judge_tags(&entry.tagged).await {
+                Ok(Verdict::Valid(tagged)) => entry.tagged = tagged,
+                Ok(_) => return Landed::Fetched { entry, stored: false },
+                // Whoever reads it will find out.
+                Err(_) => {}
+            }
         }
         let right = lease.map_or(Right::Fetched, Right::Lease);
         let stored = leader.flight.unless_fenced(self.store(key, policy, &entry, right)).await;
@@ -242,7 +267,13 @@ impl Inner {
         let lead = leading.lead(key, |stored, waited| {
             match self.decode_ours(stored, policy.kind, Tier::Redis) {
                 // What changed while another's fetch was waited for is what that fetch brought.
-                Decoded::Entry(entry) => waited || wish.takes(&entry, self.clock.now()) == Takes::Fresh,
+                Decoded::Entry(entry) => {
+                    let now = self.clock.now();
+                    match self.is_known_valid(&entry.tagged, now) {
+                        valid if waited => valid != Some(false),
+                        valid => valid == Some(true) && wish.takes(&entry, now) == Takes::Fresh,
+                    }
+                }
                 _ => false,
             }
         });
@@ -265,10 +296,14 @@ impl Inner {
                 }
             },
             Ok(Lead::Found(stored, waited)) => match self.decode_ours(&stored, policy.kind, Tier::Redis) {
-                Decoded::Entry(entry) => {
-                    self.memory.fill(key, &entry, ticket, self.clock.now());
-                    Turn::Land(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
-                }
+                Decoded::Entry(entry) => match self.admit(entry).await {
+                    Some(entry) => {
+                        self.memory.fill(key, &entry, ticket, self.clock.now());
+                        Turn::Land(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
+                    }
+                    // A tag of it was changed a moment ago.
+                    None => Turn::Fetch(None),
+                },
                 // Its retention was not over a moment ago.
                 _ => Turn::Fetch(None),
             },

@@ -98,7 +98,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{entry::Tier, policy::Cost};
+    use crate::{entry::Tier, policy::Cost, tags::Tagged};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("a time")
@@ -115,6 +115,7 @@ mod tests {
             retain_until: at(100),
             cost: Cost::default(),
             etag: Arc::from("e"),
+            tagged: Tagged::default(),
         }
     }
 

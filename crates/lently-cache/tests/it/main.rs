@@ -16,6 +16,7 @@ mod sentinel;
 mod stale;
 mod stats;
 mod support;
+mod tags;
 
 /// A module that is not named above is never compiled, and its tests never run.
 #[test]

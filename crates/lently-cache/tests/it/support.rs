@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
     AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureTtl, FetchFailure, Fetched, Kind,
-    Lookup, Policy, RedisConfig, RemoteConfig, Tier,
+    Lookup, Policy, RedisConfig, RemoteConfig, Tags, Tier,
 };
 use lently_testing::{RedisOptions, RedisServer, wait_until};
 use tokio::sync::Semaphore;
@@ -42,6 +42,7 @@ pub fn policy() -> Policy {
         fetch_timeout: Duration::from_secs(10),
         after_wait: AfterWait::Fetch,
         failures: FailureTtl::default(),
+        tags: Tags::NONE,
     }
 }
 

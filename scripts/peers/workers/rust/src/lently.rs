@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lently_cache::{
     AfterWait, Budget, CacheConfig, CacheService, Clock, FailureClass, FailureTtl, FetchFailure, Fetched,
-    Kind, Policy, RedisConfig, RemoteConfig,
+    Kind, Policy, RedisConfig, RemoteConfig, Tags,
 };
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +42,7 @@ impl Lently {
             after_wait: AfterWait::Fetch,
             // Its default is one second; two, as for every peer that can remember a failure.
             failures: FailureTtl { transient: Duration::from_secs(2), ..FailureTtl::default() },
+            tags: Tags::NONE,
         };
         Self { cache, policy, upstream }
     }
