@@ -201,6 +201,7 @@ pub fn redis_url(text: &str) -> bool {
     for with_secret in [
         format!("redis://user:{SECRET}@{text}"),
         format!("redis+sentinel://:{SECRET}@{text}"),
+        format!("redis+cluster://:{SECRET}@{text}"),
         format!("{SECRET}{text}"),
     ] {
         let shown = match RedisConfig::from_url(&with_secret) {
@@ -217,6 +218,9 @@ pub fn redis_url(text: &str) -> bool {
             let seeds =
                 shown.strip_prefix(&format!("{} of Sentinel ", sentinel.service)).expect("an address");
             format!("redis+sentinel://{seeds}/{}/{}", sentinel.service, config.db)
+        }
+        Deployment::Cluster => {
+            format!("redis+cluster://{}", shown.strip_prefix("cluster ").expect("an address"))
         }
     };
     let again = RedisConfig::from_url(&again).unwrap_or_else(|error| panic!("{again}: {error}"));

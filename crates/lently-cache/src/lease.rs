@@ -225,7 +225,7 @@ impl Lease {
         let standing = Arc::new(Standing {
             lost: AtomicBool::new(false),
             seen,
-            server_run: AtomicU64::new(redis.server_run()),
+            server_run: AtomicU64::new(redis.server_run(key)),
         });
         let renewing =
             upkeep.spawn(renew_now_and_then(redis.clone(), key.clone(), token.clone(), standing.clone()));
@@ -245,7 +245,7 @@ impl Lease {
         self.renewing.abort();
         let standing = self.standing.clone();
         // A restarted Redis has lost the lease.
-        if self.redis.server_run() != standing.server_run.load(Relaxed) {
+        if self.redis.server_run(&self.key) != standing.server_run.load(Relaxed) {
             standing.renew(&self.redis, &self.key, &self.token).await?;
         }
         if standing.lost.load(Relaxed) {
@@ -305,7 +305,7 @@ impl Standing {
     /// no other value is there than before: a paid fetch would be lost with it. Whoever invalidates after the restart and before that finds
     /// nothing to forbid; that is the price, and it lasts for as long as a reconnect.
     async fn renew(&self, redis: &RedisClient, key: &str, token: &str) -> Result<(), CacheError> {
-        let (before, run) = (self.server_run.load(Relaxed), redis.server_run());
+        let (before, run) = (self.server_run.load(Relaxed), redis.server_run(key));
         let restarted = before != run && before != 0 && run != 0;
         if redis.renew(key, token, restarted, &self.seen).await? {
             self.server_run.store(run, Relaxed);

@@ -1,13 +1,19 @@
-//! A client for one Redis (or Valkey) server under a key prefix. Every call is bounded in time; none waits for a
-//! reconnect; none touches a key that is not ours.
+//! A client for Redis (or Valkey) under a key prefix: one server, a primary behind Sentinels, or a cluster. Every call is bounded
+//! in time; none waits for a reconnect; none touches a key that is not ours.
 
+mod chorus;
+mod cluster;
 mod config;
 mod dial;
 mod lease;
 mod link;
+mod node;
 mod sentinel;
+mod slots;
 mod tags;
+mod topology;
 mod tracking;
+mod walk;
 
 use std::{
     collections::HashSet,
@@ -20,54 +26,56 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{Cmd, FromRedisValue, RedisError, RedisResult, aio::MultiplexedConnection};
-use tokio::time::{Instant, timeout};
+use futures::future::try_join_all;
+use redis::{Cmd, FromRedisValue, RedisResult};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    chorus::Chorus,
+    cluster::{Cluster, Making},
+    dial::{Address, Dialer},
+    link::{Lane, Link, Source},
+    node::{Node, Request},
+    sentinel::Sentinels,
+    tracking::Tracking,
+    walk::Walk,
+};
 pub use self::{
     config::{Deployment, MAX_CONNECTIONS, RedisConfig, SentinelConfig, TlsConfig},
     dial::{ByteStream, OpenStream, Transport},
     link::LinkState,
-};
-use self::{
-    dial::{Address, Dialer},
-    link::{Lane, Link, Source},
-    sentinel::Sentinels,
-    tracking::Tracking,
 };
 pub(crate) use self::{
     lease::{Claim, Over},
     tracking::Listener,
 };
 use crate::{
-    breaker::Breaker, clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern,
-    remote::Head,
+    clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern, remote::Head,
 };
 
-/// Keys asked for in one `SCAN` step: a few milliseconds of Redis' time at most.
-const SCAN_COUNT: usize = 500;
 /// An envelope's header fits into this many bytes; measuring a pattern reads no more of a value.
 const HEADER_WINDOW: isize = 4095;
 /// Keys whose size and header are asked for in one round trip: some 200 KiB of answers.
 const MEASURED_AT_ONCE: usize = 100;
-/// The code of Redis' answer where a key holds something else than a string.
-const WRONG_TYPE: &str = "WRONGTYPE";
-/// The same where it is a replica.
-const READ_ONLY: &str = "READONLY";
 
-/// A client of one Redis server. Cheap to clone; all clones share the connections.
+/// A client of Redis. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
 pub struct RedisClient(Arc<Inner>);
 
 struct Inner {
-    link: Arc<Link>,
-    breaker: Breaker,
+    servers: Servers,
     prefix: String,
     /// First words of our keys: with an empty prefix, whatever begins with another word is someone else's.
     words: Vec<String>,
-    command_timeout: Duration,
-    swallowed: AtomicU64,
+    swallowed: Arc<AtomicU64>,
     stop: CancellationToken,
+}
+
+/// Who has the keys.
+enum Servers {
+    One(Arc<Node>),
+    Cluster(Arc<Cluster>),
 }
 
 /// The state of the link, for health reports.
@@ -109,36 +117,53 @@ impl RedisClient {
         stop: &CancellationToken,
         listener: Option<Listener>,
     ) -> Result<Self, CacheError> {
-        let dialer = Dialer::new(&config, tasks)?;
-        let command_timeout = config.command_timeout;
+        let dialer = Arc::new(Dialer::new(&config, tasks)?);
         let words: Vec<String> = words.into_iter().map(|word| format!("{word}:")).collect();
-        let tracking = listener.map(|listener| Tracking::new(listener, &prefix, &words));
+        let (stop, swallowed) = (stop.child_token(), Arc::new(AtomicU64::new(0)));
         let source = match &config.deployment {
             Deployment::Standalone => Source::Fixed(Address { host: config.host.clone(), port: config.port }),
             Deployment::Sentinel(sentinel) => {
                 let speaking = dialer.for_sentinels(sentinel);
                 Source::Sentinels(Sentinels::new(sentinel, config.seeds(), speaking))
             }
+            Deployment::Cluster => {
+                if prefix.contains('{') && slots::tag(prefix.as_bytes()).is_none() {
+                    let told = format!("the key prefix `{prefix}` begins a hash tag and does not end it");
+                    return Err(CacheError::Config(told));
+                }
+                let cluster = Cluster::new(Making {
+                    config,
+                    dialer,
+                    clock,
+                    chorus: listener.map(Chorus::new),
+                    prefix: prefix.clone(),
+                    words: words.clone(),
+                    tasks: tasks.clone(),
+                    stop: stop.clone(),
+                    swallowed: swallowed.clone(),
+                });
+                tasks.spawn(cluster.clone().supervise());
+                cluster.first_attempt().await;
+                let servers = Servers::Cluster(cluster);
+                return Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, stop })));
+            }
         };
+        let command_timeout = config.command_timeout;
+        let tracking = listener.map(|listener| Tracking::new(listener, &prefix, &words));
         let link = Arc::new(Link::new(config, dialer, source, clock, tracking));
-        let stop = stop.child_token();
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;
-        Ok(Self(Arc::new(Inner {
-            link,
-            breaker: Breaker::new(),
-            prefix,
-            words,
-            command_timeout,
-            swallowed: AtomicU64::new(0),
-            stop,
-        })))
+        let servers = Servers::One(Arc::new(Node::new(link, command_timeout, swallowed.clone())));
+        Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, stop })))
     }
 
     /// Ends the link for good. Later calls answer [`CacheError::Resting`].
     pub fn disconnect(&self) {
         self.0.stop.cancel();
-        self.0.link.close();
+        match &self.0.servers {
+            Servers::One(node) => node.link.close(),
+            Servers::Cluster(cluster) => cluster.close(),
+        }
     }
 
     /// The value of `key`, if there is one.
@@ -189,8 +214,7 @@ impl RedisClient {
         let key = self.full(key);
         let mut both = redis::pipe();
         both.cmd("GETRANGE").arg(&key).arg(0).arg(HEADER_WINDOW).cmd("PTTL").arg(&key);
-        let (bytes, ttl): (Vec<u8>, i64) =
-            self.bounded(Lane::Any, async |mut connection| both.query_async(&mut connection).await).await?;
+        let (bytes, ttl): (Vec<u8>, i64) = self.send(Lane::Any, (&both).into()).await?;
         let ttl = u64::try_from(ttl).ok().map(Duration::from_millis);
         // No value of ours is empty.
         Ok((!bytes.is_empty()).then(|| Head { bytes: bytes.into(), ttl }))
@@ -202,16 +226,15 @@ impl RedisClient {
     /// # Errors
     /// As [`get`](Self::get); some keys may then be gone already.
     pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
-        // First whoever fetches one of them: what they bring would come after.
-        self.forbid_matching(pattern).await?;
+        // First whoever fetches one of them: what they bring would come after. A primary that cannot be asked does not keep
+        // this from the others.
+        let forbidden = self.forbid_matching(pattern).await;
         let mut deleted = 0;
-        let mut scan = Scan::new(self, pattern);
-        while let Some(keys) = scan.next().await? {
-            if !keys.is_empty() {
-                deleted += self.change::<u64>(redis::cmd("UNLINK").arg(keys)).await?;
-            }
+        let mut walk = Walk::new(self, pattern);
+        while let Some((node, keys)) = walk.next().await? {
+            deleted += self.unlink(&node, keys).await?;
         }
-        Ok(deleted)
+        forbidden.map(|()| deleted)
     }
 
     /// Deletes all our keys and nobody else's; how many there were.
@@ -230,8 +253,8 @@ impl RedisClient {
         let mut report = PatternReport::default();
         // SCAN may tell a key twice. Of a key a hash is kept: eight bytes, so that a million of them is no matter.
         let (mut seen, hasher) = (HashSet::new(), RandomState::new());
-        let mut scan = Scan::new(self, pattern);
-        while let Some(mut keys) = scan.next().await? {
+        let mut walk = Walk::new(self, pattern);
+        while let Some((node, mut keys)) = walk.next().await? {
             keys.retain(|key| seen.insert(hasher.hash_one(key)));
             for batch in keys.chunks(MEASURED_AT_ONCE) {
                 let mut pipe = redis::pipe();
@@ -240,9 +263,7 @@ impl RedisClient {
                     pipe.cmd("STRLEN").arg(key);
                     pipe.cmd("GETRANGE").arg(key).arg(0).arg(HEADER_WINDOW);
                 }
-                let told: Vec<RedisResult<redis::Value>> = self
-                    .bounded(Lane::Any, async |mut connection| pipe.query_async(&mut connection).await)
-                    .await?;
+                let told: Vec<RedisResult<redis::Value>> = node.send(Lane::Any, (&pipe).into()).await?;
                 for pair in told.chunks(2) {
                     // A key of another type is someone else's; one that is gone meanwhile has no bytes.
                     let [Ok(bytes), Ok(head)] = pair else { continue };
@@ -262,22 +283,28 @@ impl RedisClient {
         Ok(report)
     }
 
-    /// The time a `PING` takes.
+    /// The time a `PING` takes; of a cluster, the slowest primary's.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn ping(&self) -> Result<Duration, CacheError> {
         let began = Instant::now();
-        self.run::<redis::Value>(&redis::cmd("PING")).await?;
+        let command = redis::cmd("PING");
+        let nodes = self.nodes();
+        if nodes.is_empty() {
+            self.ask_one::<redis::Value>(&command).await?;
+        }
+        try_join_all(nodes.iter().map(|node| node.send::<redis::Value>(Lane::Any, (&command).into())))
+            .await?;
         Ok(began.elapsed())
     }
 
-    /// A section of Redis' `INFO`, as it is.
+    /// A section of Redis' `INFO`, as it is; of a cluster, one primary's.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn info(&self, section: &str) -> Result<String, CacheError> {
-        self.run(redis::cmd("INFO").arg(section)).await
+        self.ask_one(redis::cmd("INFO").arg(section)).await
     }
 
     /// One setting of the server; `None` if it does not know it. Managed servers often forbid asking.
@@ -286,28 +313,28 @@ impl RedisClient {
     /// As [`get`](Self::get).
     pub async fn config_get(&self, name: &str) -> Result<Option<String>, CacheError> {
         let pair: std::collections::HashMap<String, String> =
-            self.run(redis::cmd("CONFIG").arg("GET").arg(name)).await?;
+            self.ask_one(redis::cmd("CONFIG").arg("GET").arg(name)).await?;
         Ok(pair.into_values().next())
     }
 
-    /// The address of the server it was connected to last; with Sentinel, the primary.
+    /// The servers it is or was connected to: one, or all primaries of a cluster.
     #[must_use]
-    pub fn server(&self) -> Option<String> {
-        self.0.link.server()
+    pub fn servers(&self) -> Vec<String> {
+        self.nodes().iter().filter_map(|node| Some(node.link.address()?.to_string())).collect()
     }
 
     pub(crate) fn health(&self) -> RedisHealth {
-        let status = self.0.link.status();
-        let state = match status.state {
-            LinkState::Up if !self.0.breaker.is_closed() => LinkState::Resting,
-            state => state,
+        let status = match &self.0.servers {
+            Servers::One(node) => node.status(),
+            Servers::Cluster(cluster) => cluster.status(),
         };
+        let nodes = self.nodes();
         RedisHealth {
-            state,
+            state: status.state,
             since: status.since,
             last_error: status.last_error,
             errors: self.0.swallowed.load(Ordering::Relaxed),
-            tracking: self.0.link.is_tracking(),
+            tracking: !nodes.is_empty() && nodes.iter().all(|node| node.link.is_tracking()),
         }
     }
 
@@ -321,122 +348,78 @@ impl RedisClient {
 
     /// Asks, on any connection.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
-        self.bounded(Lane::Any, async |mut connection| command.query_async(&mut connection).await).await
+        self.send(Lane::Any, command.into()).await
     }
 
     /// Changes something, on the connection that hears of changes by others and not of its own.
     async fn change<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
-        self.bounded(Lane::Tracked, async |mut connection| command.query_async(&mut connection).await).await
+        self.send(Lane::Tracked, command.into()).await
     }
 
-    /// Makes a call on a live connection within the command timeout, if Redis may be asked at all.
-    async fn bounded<T>(
-        &self,
-        lane: Lane,
-        call: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
-    ) -> Result<T, CacheError> {
-        let inner = &*self.0;
-        let Some(connection) = inner.link.connection(lane) else {
-            let reason = inner.link.status().last_error.unwrap_or_else(|| "not connected yet".to_owned());
-            return Err(CacheError::Resting { reason });
-        };
-        if !inner.breaker.permits(Instant::now()) {
-            return Err(CacheError::Resting { reason: "Redis failed call after call".to_owned() });
-        }
-        match timeout(inner.command_timeout, call(connection)).await {
-            Ok(Ok(value)) => {
-                self.succeeded();
-                Ok(value)
-            }
-            Ok(Err(error)) => Err(self.failed(&error)),
-            Err(_) => {
-                let told = format!("no answer within {:?}", inner.command_timeout);
-                inner.swallowed.fetch_add(1, Ordering::Relaxed);
-                inner.link.suspect(told.clone());
-                self.count_towards_the_breaker(&told);
-                Err(CacheError::Remote(told))
-            }
+    /// Makes a call at the server that has its keys.
+    async fn send<T: FromRedisValue>(&self, lane: Lane, request: Request<'_>) -> Result<T, CacheError> {
+        match &self.0.servers {
+            Servers::One(node) => node.send(lane, request).await.map_err(CacheError::from),
+            Servers::Cluster(cluster) => cluster.send(lane, request).await,
         }
     }
 
-    fn succeeded(&self) {
-        if self.0.breaker.succeeded() {
-            tracing::info!("Redis answers again");
+    /// Asks any of the servers what has no key.
+    async fn ask_one<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
+        let nodes = self.nodes();
+        let up = nodes.iter().find(|node| node.status().state == LinkState::Up).or(nodes.first());
+        let none = || CacheError::Resting { reason: "no primary of the cluster is known".to_owned() };
+        Ok(up.ok_or_else(none)?.send(Lane::Any, command.into()).await?)
+    }
+
+    /// All primaries.
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        match &self.0.servers {
+            Servers::One(node) => vec![node.clone()],
+            Servers::Cluster(cluster) => cluster.nodes(),
         }
     }
 
-    /// Sorts an error: a broken wire suspends the link at once, an error from the server counts towards the breaker (as
-    /// does no answer in time).
-    fn failed(&self, error: &RedisError) -> CacheError {
-        let inner = &*self.0;
-        if error.code() == Some(WRONG_TYPE) {
-            // Redis is well; somebody else uses the key for something else.
-            self.succeeded();
-            return CacheError::WrongType;
+    /// The primary that has `key`, if one is known.
+    fn node_of(&self, key: &str) -> Option<Arc<Node>> {
+        match &self.0.servers {
+            Servers::One(node) => Some(node.clone()),
+            Servers::Cluster(cluster) => cluster.node_of(self.full(key).as_bytes()),
         }
-        let told = error.to_string();
-        inner.swallowed.fetch_add(1, Ordering::Relaxed);
-        if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
-            inner.link.suspect(told.clone());
-        } else if error.code() == Some(READ_ONLY) {
-            // It was the primary, and another one is now.
-            inner.link.renounce(told.clone());
-        } else {
-            inner.link.note_error(told.clone());
-            self.count_towards_the_breaker(&told);
-        }
-        CacheError::Remote(told)
     }
 
-    fn count_towards_the_breaker(&self, told: &str) {
-        if self.0.breaker.failed(Instant::now()) {
-            tracing::warn!(error = %told, "Redis fails call after call; going on without it for a while");
+    fn is_cluster(&self) -> bool {
+        matches!(self.0.servers, Servers::Cluster(_))
+    }
+
+    /// Deletes full keys that lie on a server; how many there were.
+    async fn unlink(&self, node: &Node, keys: Vec<String>) -> Result<u64, CacheError> {
+        if keys.is_empty() {
+            return Ok(0);
         }
+        if !self.is_cluster() {
+            return self.change(redis::cmd("UNLINK").arg(keys)).await;
+        }
+        // A command may name keys of one slot only, and while that moves of one server only.
+        let mut pipe = redis::pipe();
+        pipe.ignore_errors();
+        for key in &keys {
+            pipe.cmd("UNLINK").arg(key);
+        }
+        let answers: Vec<RedisResult<u64>> = node.send(Lane::Tracked, (&pipe).into()).await?;
+        let mut deleted = 0;
+        for (key, answer) in keys.iter().zip(answers) {
+            deleted += match answer {
+                Ok(deleted) => deleted,
+                // On its way to another server.
+                Err(_) => self.change(redis::cmd("UNLINK").arg(key)).await?,
+            };
+        }
+        Ok(deleted)
     }
 }
 
 /// What Redis takes for a life: at least a millisecond.
 fn milliseconds(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
-}
-
-/// Walks over our keys that match, a batch at a time.
-struct Scan<'a> {
-    client: &'a RedisClient,
-    glob: String,
-    leases: bool,
-    cursor: Option<u64>,
-}
-
-impl<'a> Scan<'a> {
-    fn new(client: &'a RedisClient, pattern: &Pattern) -> Self {
-        let glob = format!("{}{pattern}", Pattern::escape(&client.0.prefix));
-        Self { client, glob, leases: false, cursor: Some(0) }
-    }
-
-    fn of_leases(client: &'a RedisClient, glob: String) -> Self {
-        Self { client, glob, leases: true, cursor: Some(0) }
-    }
-
-    /// The next batch of full keys, perhaps empty; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Vec<String>>, CacheError> {
-        let Some(cursor) = self.cursor else { return Ok(None) };
-        let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(&self.glob).arg("COUNT").arg(SCAN_COUNT);
-        let (next, keys): (u64, Vec<Vec<u8>>) = self.client.run(&command).await?;
-        self.cursor = (next != 0).then_some(next);
-        // A key of ours is text; whatever is not is someone else's.
-        let ours =
-            keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).filter(|key| self.wants(key));
-        Ok(Some(ours.collect()))
-    }
-
-    fn wants(&self, key: &str) -> bool {
-        let inner = &self.client.0;
-        let Some(bare) = key.strip_prefix(inner.prefix.as_str()) else { return false };
-        if self.leases || lease::is_internal(bare) {
-            return self.leases && lease::is_internal(bare);
-        }
-        !inner.prefix.is_empty() || inner.words.iter().any(|word| bare.starts_with(word.as_str()))
-    }
 }

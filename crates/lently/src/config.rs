@@ -245,8 +245,12 @@ fn redis(reader: &Reader<'_>) -> Result<Option<RedisConfig>, ConfigError> {
             let remedy = "set a `redis+sentinel://` URL, or remove it";
             return Err(ConfigError::new(name, "is set, and REDIS_URL names no Sentinel", remedy));
         }
+        Deployment::Standalone => redis.port = port,
         // A list of servers has the ports in it.
-        _ => redis.port = port,
+        _ => {}
+    }
+    if matches!(redis.deployment, Deployment::Cluster) && redis.db != 0 {
+        return Err(ConfigError::new("REDIS_DB", "is set, and a cluster has no databases", "remove it"));
     }
     let ca_file = reader.path("REDIS_CA_FILE")?;
     let flag = reader.flag("REDIS_TLS")?;

@@ -23,10 +23,11 @@ pub(super) static PROMISES: [Promise; 6] = promises! {
     what_another_node_flushes_is_gone_within_the_bound
 };
 
-pub(super) static PROMISES_OF_A_SERVER: [Promise; 8] = promises! {
+pub(super) static PROMISES_OF_A_SERVER: [Promise; 9] = promises! {
     Needs::Server;
     changes_by_others_are_told
     two_nodes_share_one_fetch
+    a_key_may_have_braces
     a_key_deleted_by_another_node_while_it_is_fetched_is_not_stored
     a_failure_spares_the_other_nodes
     an_owner_that_gives_up_is_followed_by_one_other
@@ -146,6 +147,20 @@ async fn two_nodes_share_one_fetch(site: &Site) -> Kept {
         ensure_eq!(answer.entry.value, "1", "the value");
     }
     ensure_eq!(upstream.calls(), 1, "fetches");
+    Ok(())
+}
+
+/// In a cluster braces decide where a key lies, and its lease must lie there too.
+async fn a_key_may_have_braces(site: &Site) -> Kept {
+    let (here, there) = (site.node().await?, site.node().await?);
+    for key in ["thing:{1}", "thing:a{b}c", "thing:}{", "thing:{}", "thing:{}{a}", "thing:{", "thing:{{a}}"] {
+        let upstream = Upstream::open();
+        let answer = here.get_or_set(key, &policy(), upstream.value("1")).await?;
+        ensure_eq!(answer.outcome, Outcome::Fetched { stored: true }, key);
+        let answer = there.get_or_set(key, &policy(), upstream.value("2")).await?;
+        ensure_eq!((&answer.entry.value[..], upstream.calls()), (&b"1"[..], 1), key);
+        ensure_eq!(there.delete(key).await?, 1, key);
+    }
     Ok(())
 }
 

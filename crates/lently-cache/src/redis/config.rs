@@ -23,7 +23,7 @@ pub struct RedisConfig {
     pub host: String,
     /// Port. Default 6379.
     pub port: u16,
-    /// Further Sentinels to ask, as host and port. Default none.
+    /// Further Sentinels or cluster nodes to ask, as host and port. Default none.
     pub others: Vec<(String, u16)>,
     /// The ACL user; none is Redis' `default` user.
     pub username: Option<String>,
@@ -55,6 +55,9 @@ pub enum Deployment {
     /// A primary and its replicas, watched by Sentinels. `host`, `port` and `others` name the Sentinels; which server is the
     /// primary is asked of them at each connect and each half second, and followed.
     Sentinel(Box<SentinelConfig>),
+    /// A cluster. `host`, `port` and `others` name some of its nodes; the others are learned from them. `max_connections` is
+    /// per primary, and `db` is 0.
+    Cluster,
 }
 
 /// What is asked of Sentinels, and as whom.
@@ -98,7 +101,8 @@ impl RedisConfig {
     /// Reads one of
     /// - `redis://[user[:password]@]host[:port][/db]`,
     /// - `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/db]`, where user and password are those of
-    ///   Redis and not of the Sentinels;
+    ///   Redis and not of the Sentinels,
+    /// - `redis+cluster://[user[:password]@]host[:port][,host[:port]…]`;
     ///
     /// each with `rediss` for `redis` for TLS.
     ///
@@ -124,6 +128,14 @@ impl RedisConfig {
                     ..SentinelConfig::default()
                 }));
                 Ok(config)
+            }
+            "cluster" => {
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                if !path.is_empty() {
+                    return Err(wrong("a cluster has one database and no service"));
+                }
+                let config = Self::from_list(base, authority, "", DEFAULT_PORT)?;
+                Ok(Self { deployment: Deployment::Cluster, ..config })
             }
             _ => Err(wrong("the Redis URL has another scheme")),
         }
@@ -178,6 +190,7 @@ impl RedisConfig {
         match &self.deployment {
             Deployment::Standalone => seeds,
             Deployment::Sentinel(sentinel) => format!("{} of Sentinel {seeds}", sentinel.service),
+            Deployment::Cluster => format!("cluster {seeds}"),
         }
     }
 
@@ -200,14 +213,18 @@ impl RedisConfig {
                 "several servers are named, and which is the primary is not".to_owned(),
             ));
         }
+        if self.db != 0 && matches!(self.deployment, Deployment::Cluster) {
+            return Err(CacheError::Config(format!("a cluster has no database {}, only 0", self.db)));
+        }
         Ok(())
     }
 }
 
 fn wrong(what: &str) -> CacheError {
     CacheError::Config(format!(
-        "{what}; expected redis://[user:password@]host[:port][/db] or \
-         redis+sentinel://[user:password@]host[:port],…/service[/db], with rediss for TLS"
+        "{what}; expected redis://[user:password@]host[:port][/db], \
+         redis+sentinel://[user:password@]host[:port],…/service[/db] or \
+         redis+cluster://[user:password@]host[:port],…, with rediss for TLS"
     ))
 }
 
@@ -232,6 +249,8 @@ mod tests {
         assert_eq!(config.address(), "primary of Sentinel one:26379,two:5000,[::1]:5001,[::2]:26379");
         assert_eq!((config.username.as_deref(), config.db, config.tls.is_some()), (Some("lently"), 3, true));
         assert_eq!(config.password.expect("a password").expose_secret(), "p@ss");
+        let config = RedisConfig::from_url("redis+cluster://u:p@one,two:7001").expect("a config");
+        assert_eq!((config.address().as_str(), config.db), ("cluster one:6379,two:7001", 0));
         let config = RedisConfig::from_url("redis+sentinel://one/primary").expect("a config");
         assert!(config.username.is_none() && config.db == 0 && config.tls.is_none());
     }
@@ -250,6 +269,7 @@ mod tests {
             "redis+sentinel://u:hunter2@/s",
             "redis+sentinel://u:hunter2@h?i,j/s",
             "redis+sentinel://h,i#u:hunter2@j/s",
+            "redis+cluster://u:hunter2@h/1",
         ];
         for url in bad {
             let told = RedisConfig::from_url(url).expect_err("an error").to_string();

@@ -1,5 +1,8 @@
-//! The lease of a key: who fetches it for the whole cluster. It lies beside the value, in the same hash slot, and is changed by
-//! scripts alone, so that taking, keeping, committing and forbidding are each one step that nobody else comes between.
+//! The lease of a key: who fetches it for all nodes. It lies beside the value, in the same hash slot, and is changed by scripts
+//! alone, so that taking, keeping, committing and forbidding are each one step that nobody else comes between.
+//!
+//! A script names the value only where it must be one step with the lease. While a cluster moves their slot, the one may be
+//! there already and the other not: such a script waits for the end of the move, all others go on.
 //!
 //! | the lease key holds | meaning |
 //! |---|---|
@@ -13,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::{RedisClient, link::Lane, milliseconds};
+use super::{RedisClient, Walk, link::Lane, milliseconds, slots};
 use crate::{envelope, error::CacheError, pattern::Pattern};
 
 /// How long a lease lasts without a sign of life from its owner: a dead owner's is taken over within two seconds.
@@ -24,37 +27,38 @@ const FORBIDDEN_FOR: Duration = Duration::from_secs(3600);
 const WORD: &str = "~lease:";
 
 const CLAIM: &str = "\
-local lease = redis.call('GET', KEYS[2])
-local seen, stored = #ARGV[4], false
-if seen == 0 or redis.pcall('GETRANGE', KEYS[1], 0, seen - 1) ~= ARGV[4] then stored = redis.pcall('GET', KEYS[1]) end
-if type(stored) == 'table' then stored = false end
+local lease = redis.call('GET', KEYS[1])
 local state = lease and string.sub(lease, 1, 1)
 if state == 'F' and ARGV[3] == '0' then return {2, string.sub(lease, 2), 0} end
-if state ~= 'L' or ARGV[3] == '2' then
-  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-  return {1, stored, 0}
-end
-return {0, stored, redis.call('PTTL', KEYS[2])}";
+if state == 'L' and ARGV[3] ~= '2' then return {0, false, redis.call('PTTL', KEYS[1])} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {1, false, 0}";
+
+const READ: &str = "\
+local seen = #ARGV[1]
+if seen > 0 and redis.pcall('GETRANGE', KEYS[1], 0, seen - 1) == ARGV[1] then return false end
+local stored = redis.pcall('GET', KEYS[1])
+return type(stored) == 'string' and stored";
 
 const RENEW: &str = "\
 local lease = redis.call('GET', KEYS[1])
-if lease == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-if lease or ARGV[3] == '0' then return 0 end
-local seen = #ARGV[4]
-local same = redis.call('EXISTS', KEYS[2]) == 0 or seen > 0 and redis.call('GETRANGE', KEYS[2], 0, seen - 1) == ARGV[4]
+if lease == ARGV[1] then redis.call('SET', KEYS[1], lease, 'PX', ARGV[2]) return 1 end
+if lease or not KEYS[2] then return 0 end
+local seen = #ARGV[3]
+local same = redis.call('EXISTS', KEYS[2]) == 0 or seen > 0 and redis.call('GETRANGE', KEYS[2], 0, seen - 1) == ARGV[3]
 if same then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
 return 0";
 
 const COMMIT: &str = "\
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('DEL', KEYS[2])
+redis.call('UNLINK', KEYS[2])
 return 1";
 
 const FAIL: &str = "\
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-if ARGV[4] == '1' then redis.call('UNLINK', KEYS[1]) end
-redis.call('SET', KEYS[2], 'F' .. ARGV[2], 'PX', ARGV[3])
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if KEYS[2] then redis.call('UNLINK', KEYS[2]) end
+redis.call('SET', KEYS[1], 'F' .. ARGV[2], 'PX', ARGV[3])
 return 1";
 
 const SET_IF_SAME: &str = "\
@@ -66,32 +70,24 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1";
 
 const RELEASE: &str =
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
-
-const DELETE: &str = "\
-local lease = redis.call('GET', KEYS[2])
-local state = lease and string.sub(lease, 1, 1)
-if state == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
-if state == 'F' then redis.call('DEL', KEYS[2]) end
-return redis.call('UNLINK', KEYS[1])";
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end return 0";
 
 const EXPIRE: &str = "\
-local lease = redis.call('GET', KEYS[2])
-local state = lease and string.sub(lease, 1, 1)
-if state == 'L' then redis.call('SET', KEYS[2], 'X', 'PX', ARGV[1]) end
-if state == 'F' then redis.call('DEL', KEYS[2]) end
-local seen = #ARGV[2]
+local seen = #ARGV[1]
 local stored = redis.pcall('GET', KEYS[1])
-if seen == 0 or type(stored) ~= 'string' or string.sub(stored, 1, seen) ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[1], ARGV[3] .. string.sub(stored, seen + 1), 'KEEPTTL')
+if seen == 0 or type(stored) ~= 'string' or string.sub(stored, 1, seen) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2] .. string.sub(stored, seen + 1), 'KEEPTTL')
 return 1";
 
 const FORBID: &str = "\
 local lease = redis.call('GET', KEYS[1])
 local state = lease and string.sub(lease, 1, 1)
 if state == 'L' then redis.call('SET', KEYS[1], 'X', 'PX', ARGV[1]) end
-if state == 'F' then redis.call('DEL', KEYS[1]) end
+if state == 'F' then redis.call('UNLINK', KEYS[1]) end
 return 0";
+
+/// What a script found, if anything.
+type Found = Option<Vec<u8>>;
 
 /// What a claim does not mind.
 #[derive(Clone, Copy, Debug)]
@@ -135,21 +131,21 @@ impl RedisClient {
         over: Over,
         seen: &[u8],
     ) -> Result<Claim, CacheError> {
-        if !self.0.link.may_script() {
+        if !self.may_script(key) {
             return Ok(Claim::Unavailable);
         }
-        let mut script = redis::cmd("EVAL");
-        script.arg(CLAIM).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(token);
-        script.arg(milliseconds(LEASE)).arg(over as u8).arg(seen);
-        let (state, found, lasts): (u8, Option<Vec<u8>>, i64) = self.change(&script).await?;
-        let found = found.map(Bytes::from);
+        // First the lease and then the value: what is committed between the two is seen.
+        let mut both = redis::pipe();
+        both.cmd("EVAL").arg(CLAIM).arg(1).arg(self.lease(key));
+        both.arg(token).arg(milliseconds(LEASE)).arg(over as u8);
+        both.cmd("EVAL").arg(READ).arg(1).arg(self.full(key)).arg(seen);
+        let ((state, record, lasts), stored): ((u8, Found, i64), Found) =
+            self.send(Lane::Tracked, (&both).into()).await?;
+        let stored = stored.map(Bytes::from);
         Ok(match state {
-            0 => Claim::Followed {
-                stored: found,
-                lasts: Duration::from_millis(u64::try_from(lasts).unwrap_or(0)),
-            },
-            1 => Claim::Led { stored: found },
-            _ => Claim::Failed(found.unwrap_or_default()),
+            0 => Claim::Followed { stored, lasts: Duration::from_millis(u64::try_from(lasts).unwrap_or(0)) },
+            1 => Claim::Led { stored },
+            _ => Claim::Failed(record.unwrap_or_default().into()),
         })
     }
 
@@ -163,14 +159,19 @@ impl RedisClient {
         seen: &[u8],
     ) -> Result<bool, CacheError> {
         let mut script = redis::cmd("EVAL");
-        script.arg(RENEW).arg(2).arg(self.lease(key)).arg(self.full(key));
-        script.arg(token).arg(milliseconds(LEASE)).arg(u8::from(revive)).arg(seen);
+        script.arg(RENEW).arg(1 + u8::from(revive)).arg(self.lease(key));
+        script.arg(revive.then(|| self.full(key))).arg(token).arg(milliseconds(LEASE)).arg(seen);
         self.change(&script).await
     }
 
-    /// A number that is another after the server was restarted, or is another one; 0 where it is not known.
-    pub(crate) fn server_run(&self) -> u64 {
-        self.0.link.server_run()
+    /// A number that is another after the key's server was restarted, or is another one; 0 where it is not known.
+    pub(crate) fn server_run(&self, key: &str) -> u64 {
+        self.node_of(key).map_or(0, |node| node.link.server_run())
+    }
+
+    /// Whether our user may run scripts; yes where nobody can be asked, for then nothing is run.
+    pub(super) fn may_script(&self, key: &str) -> bool {
+        self.node_of(key).is_none_or(|node| node.link.may_script())
     }
 
     /// Stores the value and gives the lease back, if it is still this owner's; whether it was.
@@ -198,8 +199,8 @@ impl RedisClient {
         gone: bool,
     ) -> Result<bool, CacheError> {
         let mut script = redis::cmd("EVAL");
-        script.arg(FAIL).arg(2).arg(self.full(key)).arg(self.lease(key));
-        script.arg(token).arg(record).arg(milliseconds(lasts)).arg(u8::from(gone));
+        script.arg(FAIL).arg(1 + u8::from(gone)).arg(self.lease(key)).arg(gone.then(|| self.full(key)));
+        script.arg(token).arg(record).arg(milliseconds(lasts));
         self.change(&script).await
     }
 
@@ -215,19 +216,13 @@ impl RedisClient {
     /// Two commands one behind the other on one wire, and no script: what a script writes comes back as a notice, and would
     /// take the writer's own copy out of its memory. A fetch that begins between the two is as new as this value.
     pub(crate) async fn set_over(&self, key: &str, stored: &[u8], ttl: Duration) -> Result<(), CacheError> {
-        if !self.0.link.may_script() {
+        if !self.may_script(key) {
             return self.set(key, stored, ttl).await;
         }
         let mut both = redis::pipe();
-        both.add_command(self.forbidding(self.lease(key)))
-            .ignore()
-            .cmd("SET")
-            .arg(self.full(key))
-            .arg(stored)
-            .arg("PX")
-            .arg(milliseconds(ttl))
-            .ignore();
-        self.bounded(Lane::Tracked, async |mut connection| both.query_async(&mut connection).await).await
+        both.add_command(self.forbidding(self.lease(key)));
+        both.cmd("SET").arg(self.full(key)).arg(stored).arg("PX").arg(milliseconds(ttl));
+        self.send(Lane::Tracked, (&both).into()).await
     }
 
     /// Stores a value fetched at that time, unless a newer one is there, or a lease or what forbids one; whether it did.
@@ -238,7 +233,7 @@ impl RedisClient {
         ttl: Duration,
         fetched_at: Timestamp,
     ) -> Result<bool, CacheError> {
-        if !self.0.link.may_script() {
+        if !self.may_script(key) {
             return self.set(key, stored, ttl).await.map(|()| true);
         }
         let there = self.head(key).await?.map(|head| head.bytes).unwrap_or_default();
@@ -251,20 +246,23 @@ impl RedisClient {
         self.change(&script).await
     }
 
-    /// Deletes a value, and forbids whoever fetches the key to bring it back, in one step; how many there were, 0 or 1.
+    /// Deletes a value, after forbidding whoever fetches the key to bring it back; how many there were, 0 or 1. A fetch that
+    /// begins between the two is as new as this.
     pub(crate) async fn delete_over(&self, key: &str) -> Result<u64, CacheError> {
-        if !self.0.link.may_script() {
+        if !self.may_script(key) {
             return self.delete(key).await;
         }
-        let mut script = redis::cmd("EVAL");
-        script.arg(DELETE).arg(2).arg(self.full(key)).arg(self.lease(key)).arg(milliseconds(FORBIDDEN_FOR));
-        self.change(&script).await
+        let mut both = redis::pipe();
+        both.add_command(self.forbidding(self.lease(key)));
+        both.cmd("UNLINK").arg(self.full(key));
+        let (_, deleted): (u8, u64) = self.send(Lane::Tracked, (&both).into()).await?;
+        Ok(deleted)
     }
 
-    /// Makes a value stale from `now` on, and forbids whoever fetches the key to replace it, in one step; whether there was one.
+    /// Makes a value stale from `now` on, after forbidding whoever fetches the key to replace it; whether there was one.
     /// A value without a header is deleted, and so is any where scripts may not be run.
     pub(crate) async fn expire_over(&self, key: &str, now: Timestamp) -> Result<bool, CacheError> {
-        if !self.0.link.may_script() {
+        if !self.may_script(key) {
             return self.delete(key).await.map(|deleted| deleted > 0);
         }
         // The second time nothing that was under way the first time can have come between.
@@ -276,10 +274,11 @@ impl RedisClient {
                 head => head.map(|head| envelope::head(&head.bytes)).unwrap_or_default(),
             };
             let stale = envelope::expired(&seen, now).unwrap_or_default();
-            let mut script = redis::cmd("EVAL");
-            script.arg(EXPIRE).arg(2).arg(self.full(key)).arg(self.lease(key));
-            script.arg(milliseconds(FORBIDDEN_FOR)).arg(&seen[..]).arg(&stale[..]);
-            if self.change::<bool>(&script).await? {
+            let mut both = redis::pipe();
+            both.add_command(self.forbidding(self.lease(key)));
+            both.cmd("EVAL").arg(EXPIRE).arg(1).arg(self.full(key)).arg(&seen[..]).arg(&stale[..]);
+            let (_, expired): (u8, bool) = self.send(Lane::Tracked, (&both).into()).await?;
+            if expired {
                 return Ok(true);
             }
         }
@@ -288,13 +287,18 @@ impl RedisClient {
 
     /// Forbids everyone who fetches a key that matches to commit what they get.
     pub(super) async fn forbid_matching(&self, pattern: &Pattern) -> Result<(), CacheError> {
-        if !self.0.link.may_script() {
+        if !self.may_script("") {
             return Ok(());
         }
         let prefix = Pattern::escape(self.prefix());
-        let mut scan = super::Scan::of_leases(self, format!("{prefix}{WORD}{{{prefix}{pattern}}}"));
-        while let Some(leases) = scan.next().await? {
+        let mut walk = Walk::over_leases(self, format!("{prefix}{WORD}{{*}}{pattern}"));
+        while let Some((_, leases)) = walk.next().await? {
             for lease in leases {
+                let key = lease.strip_prefix(self.prefix()).and_then(leased_key);
+                // The star may have gone beyond the tag.
+                if !key.is_some_and(|key| pattern.matches(key)) {
+                    continue;
+                }
                 self.change::<u8>(&self.forbidding(lease)).await?;
             }
         }
@@ -307,16 +311,16 @@ impl RedisClient {
         script
     }
 
-    /// In braces, so that a cluster keeps the lease where the value is.
+    /// With a hash tag of its own, so that a cluster keeps the lease where the value is, whatever braces the key has.
     fn lease(&self, key: &str) -> String {
-        let prefix = self.prefix();
-        format!("{prefix}{WORD}{{{prefix}{key}}}")
+        let number = slots::number_beside(self.full(key).as_bytes());
+        format!("{}{WORD}{{{number}}}{key}", self.prefix())
     }
 }
 
 /// The key (without prefix) whose lease a key (without prefix) is.
-pub(super) fn leased_key<'a>(key: &'a str, prefix: &str) -> Option<&'a str> {
-    key.strip_prefix(WORD)?.strip_prefix('{')?.strip_suffix('}')?.strip_prefix(prefix)
+pub(super) fn leased_key(key: &str) -> Option<&str> {
+    key.strip_prefix(WORD)?.strip_prefix('{')?.split_once('}').map(|(_, key)| key)
 }
 
 /// Whether a key (without prefix) is ours alone and no caller's.

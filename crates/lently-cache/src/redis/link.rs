@@ -8,7 +8,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     RedisConfig,
+    cluster::Cluster,
     dial::{Address, Dialer},
     sentinel::Sentinels,
     tracking::Tracking,
@@ -74,11 +75,13 @@ pub(super) enum Source {
     Fixed(Address),
     /// Where Sentinels say, if it agrees that it is the primary.
     Sentinels(Sentinels),
+    /// At this address, as a primary of a cluster that it tells of.
+    Member(Address, Weak<Cluster>),
 }
 
 pub(super) struct Link {
     config: RedisConfig,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     source: Source,
     /// Where it was found last.
     server: Mutex<Option<Address>>,
@@ -112,7 +115,7 @@ pub(super) struct Status {
 impl Link {
     pub(super) fn new(
         config: RedisConfig,
-        dialer: Dialer,
+        dialer: Arc<Dialer>,
         source: Source,
         clock: Clock,
         tracking: Option<Tracking>,
@@ -179,8 +182,8 @@ impl Link {
     }
 
     /// Where the server was found last.
-    pub(super) fn server(&self) -> Option<String> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Address::to_string)
+    pub(super) fn address(&self) -> Option<Address> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes the connections out of use for good. That was asked for, so nobody is told.
@@ -247,12 +250,15 @@ impl Link {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.connections.store(None);
+        if let Some(tracking) = &self.tracking {
+            tracking.lose();
+        }
     }
 
     async fn connect(self: &Arc<Self>) -> Result<(Address, Vec<MultiplexedConnection>), String> {
         let within = self.config.connect_timeout;
         let server = match &self.source {
-            Source::Fixed(server) => server.clone(),
+            Source::Fixed(server) | Source::Member(server, _) => server.clone(),
             Source::Sentinels(sentinels) => sentinels.primary().await?,
         };
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server.clone());
@@ -286,7 +292,11 @@ impl Link {
             }
         });
         let mut connection = self.dialer.dial(server, config).await?;
-        let tracked = tracking.arm(&mut connection).await;
+        let tracked = match tracking.arm(&mut connection).await {
+            // Memory has one epoch for the whole cluster: a primary that tells nothing would be believed with the others.
+            Err(error) if matches!(self.source, Source::Member(..)) => return Err(error),
+            tracked => tracked,
+        };
         let scripted = redis::cmd("EVAL").arg("return 1").arg(0).query_async::<u8>(&mut connection).await;
         self.scripts.store(scripted.is_ok(), Ordering::Relaxed);
         let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await;
@@ -349,8 +359,12 @@ impl Link {
         let pings = connections.iter().enumerate().map(|(at, connection)| {
             let mut connection = connection.clone();
             async move {
-                if at == 0 && matches!(self.source, Source::Sentinels(_)) {
-                    return self.is_primary(server, &mut connection).await;
+                match &self.source {
+                    Source::Sentinels(_) if at == 0 => return self.is_primary(server, &mut connection).await,
+                    Source::Member(_, cluster) if at == 0 => {
+                        return is_member(server, cluster, &mut connection).await;
+                    }
+                    _ => {}
                 }
                 let pong = redis::cmd("PING").query_async::<redis::Value>(&mut connection).await;
                 pong.map(drop).map_err(|error| error.to_string())
@@ -418,4 +432,25 @@ impl Link {
         drop(status);
         self.changed.notify_waiters();
     }
+}
+
+/// Asks a primary of a cluster how it sees the cluster, and tells the cluster. One that has lost sight of the others, or was
+/// replaced, may go on answering a `PING`; what it does not tell of must not be believed.
+async fn is_member(
+    server: &Address,
+    cluster: &Weak<Cluster>,
+    connection: &mut MultiplexedConnection,
+) -> Result<(), String> {
+    let mut both = redis::pipe();
+    both.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("NODES");
+    let (info, nodes): (String, String) =
+        both.query_async(connection).await.map_err(|error| error.to_string())?;
+    let is_primary = cluster.upgrade().is_none_or(|cluster| cluster.hear(server, &nodes));
+    if !is_primary {
+        return Err(format!("{server} is no longer a primary"));
+    }
+    if !info.contains("cluster_state:ok") {
+        return Err("the cluster is down".to_owned());
+    }
+    Ok(())
 }

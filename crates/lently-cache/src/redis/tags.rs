@@ -34,8 +34,7 @@ impl RedisClient {
         let key = self.full(&key_of(tag));
         let mut both = redis::pipe();
         both.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
-        let (record, ttl): (Option<Vec<u8>>, i64) =
-            self.bounded(Lane::Any, async |mut connection| both.query_async(&mut connection).await).await?;
+        let (record, ttl): (Option<Vec<u8>>, i64) = self.send(Lane::Any, (&both).into()).await?;
         let lasts_until = match u64::try_from(ttl) {
             Ok(ttl) => later(now, Duration::from_millis(ttl)),
             Err(_) => Timestamp::MAX,
@@ -81,8 +80,9 @@ impl RedisClient {
 
     /// Gives the tag under `key` another version. One that has none needs none: no entry can be of it.
     pub(crate) async fn change_tag(&self, key: &str, expire: bool, now: Timestamp) -> Result<(), CacheError> {
+        let may_script = self.may_script(key);
         let key = self.full(key);
-        if expire && self.0.link.may_script() {
+        if expire && may_script {
             let mut script = redis::cmd("EVAL");
             script.arg(EXPIRE).arg(1).arg(&key).arg(now.as_millisecond());
             if self.change::<i64>(&script).await? >= 0 {

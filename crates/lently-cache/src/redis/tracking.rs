@@ -120,7 +120,7 @@ impl Shared {
         let Value::BulkString(bytes) = key else { return };
         // A key that is no text is none of ours.
         if let Some(key) = std::str::from_utf8(bytes).ok().and_then(|key| key.strip_prefix(&*self.prefix)) {
-            match lease::leased_key(key, &self.prefix) {
+            match lease::leased_key(key) {
                 Some(leased) => (self.listener)(Notice::Leased(leased)),
                 None => (self.listener)(Notice::Changed(key)),
             }

@@ -28,7 +28,8 @@ async fn node(server: &RedisServer) -> Bench {
     bench
 }
 
-const LEASE_KEY: &str = "lently-test:~lease:{lently-test:thing:1}";
+/// The number lies in the same hash slot as the key.
+const LEASE_KEY: &str = "lently-test:~lease:{19247}thing:1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_miss_at_the_same_moment_fetch_once_between_them() {

@@ -1,10 +1,18 @@
 //! The promises of `lently_cache::conformance`, over each remote tier there is.
 
-use lently_cache::{RemoteConfig, conformance};
-use lently_testing::RedisServer;
+use lently_cache::{RedisConfig, RemoteConfig, TlsConfig, conformance};
+use lently_testing::{ClusterDeployment, RedisOptions, RedisServer, SentinelDeployment};
 use tempfile::TempDir;
 
-use crate::support::{PREFIX, disk, redis};
+use crate::{
+    redis_cluster::cluster_config,
+    sentinel::sentinel_config,
+    support::{PREFIX, disk, redis, redis_config},
+};
+
+/// What `docs/redis.md` says that a user needs.
+const RULES: &str = ">secret resetkeys ~lently-test:* -@all +get +set +unlink +exists +pttl +scan +ping +strlen +getrange \
+    +select +client|tracking +eval";
 
 #[tokio::test]
 async fn memory_alone_keeps_the_promises_it_can_make() {
@@ -29,6 +37,50 @@ async fn redis_keeps_every_promise_and_nothing_is_left_in_it() {
     assert_eq!(report.not_made, Vec::<String>::new());
     let left = server.cli(&["KEYS", "*"]);
     assert!(left.lines().all(|key| key.contains(":~lease:")), "{left}");
+}
+
+async fn keeps_every_promise(config: RedisConfig) {
+    let report = conformance::run(&RemoteConfig::Redis(config), PREFIX).await;
+    report.assert_kept();
+    assert_eq!(report.not_made, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_primary_watched_by_sentinels_keeps_every_promise() {
+    let deployment = SentinelDeployment::start().await;
+    keeps_every_promise(sentinel_config(&deployment)).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_every_promise() {
+    let cluster = ClusterDeployment::start().await;
+    keeps_every_promise(cluster_config(&cluster)).await;
+}
+
+fn as_user(config: RedisConfig, trusting: &RedisServer) -> RedisConfig {
+    RedisConfig {
+        username: Some("lently".into()),
+        password: Some("secret".to_owned().into()),
+        tls: Some(TlsConfig { ca_file: Some(trusting.ca_file()) }),
+        // Each handshake takes its time, and each node of each promise is a new one.
+        max_connections: 1,
+        ..config
+    }
+}
+
+#[tokio::test]
+async fn redis_keeps_every_promise_to_a_user_of_few_rights_over_tls() {
+    let user = Some(("lently".into(), RULES.into()));
+    let server = RedisServer::start_with(RedisOptions { tls: true, user, ..RedisOptions::default() }).await;
+    keeps_every_promise(as_user(redis_config(&server), &server)).await;
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_every_promise_to_a_user_of_few_rights_over_tls() {
+    let user = Some(("lently".into(), format!("{RULES} +cluster|info +cluster|nodes +asking")));
+    let options = RedisOptions { tls: true, user, ..RedisOptions::default() };
+    let cluster = ClusterDeployment::start_with(options).await;
+    keeps_every_promise(as_user(cluster_config(&cluster), &cluster.servers[0])).await;
 }
 
 #[tokio::test]

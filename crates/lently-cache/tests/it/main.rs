@@ -12,6 +12,7 @@ mod flight;
 mod limits;
 mod patterns;
 mod redis;
+mod redis_cluster;
 mod sentinel;
 mod stale;
 mod stats;

@@ -32,11 +32,11 @@ async fn on(deployment: &SentinelDeployment) -> Bench {
 }
 
 fn server(cache: &CacheService) -> Option<String> {
-    cache.redis().expect("Redis").server()
+    cache.redis().expect("Redis").servers().pop()
 }
 
 /// Goes on asking until `done`; every call is answered.
-async fn ask_until(cache: &CacheService, done: impl Future<Output = ()>) -> u64 {
+pub async fn ask_until(cache: &CacheService, done: impl Future<Output = ()>) -> u64 {
     let mut done = std::pin::pin!(done);
     let mut asked = 0;
     while (&mut done).now_or_never().is_none() {
@@ -69,7 +69,7 @@ async fn followed(deployment: &SentinelDeployment, cache: &CacheService, old: u1
 }
 
 /// Whether a connection that hears of changes is open to it.
-fn is_listened_to(server: &RedisServer) -> bool {
+pub fn is_listened_to(server: &RedisServer) -> bool {
     let clients = server.cli(&["CLIENT", "LIST"]);
     clients
         .split_whitespace()

@@ -181,9 +181,9 @@ async fn tier(checks: &mut Checks, app: &App, remote: &RemoteConfig) {
                     Some("start it, or correct REDIS_*; Lently works without it meanwhile, with its memory alone"));
                 return;
             }
-            let address = match (redis.server(), &config.deployment) {
-                (None, _) | (_, Deployment::Standalone) => config.address(),
-                (Some(server), _) => format!("{server}, {}", config.address()),
+            let address = match &config.deployment {
+                Deployment::Standalone => config.address(),
+                _ => format!("{}, {}", redis.servers().join(", "), config.address()),
             };
             check_redis(checks, redis, &address).await;
         }

@@ -58,6 +58,12 @@ fn redis_is_read_from_its_parts_or_from_one_url() {
     assert_eq!(redis.address(), "primary of Sentinel one:1,two:2");
     let Deployment::Sentinel(sentinel) = redis.deployment else { panic!("not Sentinel") };
     assert!(sentinel.password.is_some() && redis.tls.is_some());
+
+    let url = [("REDIS_URL", "rediss+cluster://u:p@one:1,two:2"), ("REDIS_PORT", "6379")];
+    let RemoteConfig::Redis(redis) = config(&url).expect("a configuration").cache.remote else {
+        panic!("not Redis");
+    };
+    assert_eq!((redis.address().as_str(), redis.tls.is_some()), ("cluster one:1,two:2", true));
 }
 
 #[test]
@@ -127,6 +133,7 @@ fn what_contradicts_itself_is_refused() {
         &[("REDIS_URL", "rediss://cache"), ("REDIS_TLS", "false")],
         &[("REDIS_URL", "redis://cache"), ("REDIS_SENTINEL_PASSWORD", "hunter2")],
         &[("REDIS_HOST", "cache"), ("REDIS_SENTINEL_USERNAME", "lently")],
+        &[("REDIS_URL", "redis+cluster://cache"), ("REDIS_DB", "1")],
         &[("LENTLY_CACHE_TIER", "redis")],
         &[("ADMIN_API_KEY", "a long enough key"), ("ADMIN_API_KEY_FILE", "/key")],
     ] {
