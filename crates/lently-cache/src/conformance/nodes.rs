@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     CacheService, Cost, FailureClass, FailureTtl, FetchError, Fetched, Lookup, MEMORY_TRUST, MissReason,
-    Outcome, Pattern, Policy, Tier,
+    Outcome, Pattern, Policy, Tags, Tier,
 };
 
-pub(super) static PROMISES: [Promise; 6] = promises! {
+pub(super) static PROMISES: [Promise; 8] = promises! {
     Needs::Sharing;
     another_node_finds_what_one_has_stored
     the_remote_tier_minds_the_times_of_an_entry
@@ -21,6 +21,8 @@ pub(super) static PROMISES: [Promise; 6] = promises! {
     an_entry_of_another_schema_is_a_miss
     what_another_node_changes_is_noticed_within_the_bound
     what_another_node_flushes_is_gone_within_the_bound
+    an_invalidated_tag_takes_its_entries_on_every_node
+    a_tag_lasts_as_long_as_the_longest_entry_that_has_it
 };
 
 pub(super) static PROMISES_OF_A_SERVER: [Promise; 9] = promises! {
@@ -122,6 +124,47 @@ async fn what_another_node_flushes_is_gone_within_the_bound(site: &Site) -> Kept
     ensure_eq!(look(&there, "thing:1").await, Some("1".into()), "at first");
     here.flush_all().await?;
     serves(site, &there, None).await
+}
+
+/// In a cluster the version of a tag may lie at another server than the entries.
+async fn an_invalidated_tag_takes_its_entries_on_every_node(site: &Site) -> Kept {
+    let (here, there) = (site.node().await?, site.node().await?);
+    let keys: Vec<String> = (0..8).map(|n| format!("thing:{n}")).collect();
+    let all = |tag: &str| Policy { tags: Tags::new([tag, "all"]), ..policy() };
+    for key in &keys {
+        here.set(key, &all(key), "1".into(), Cost::default()).await?;
+        ensure_eq!(look(&there, key).await, Some("1".into()), key);
+    }
+    let (one, others) = keys.split_first().expect("eight");
+    for (tag, gone) in [(one.as_str(), std::slice::from_ref(one)), ("all", others)] {
+        here.invalidate_tag(tag).await?;
+        for key in gone {
+            ensure_eq!(look(&here, key).await, None, key);
+        }
+        site.clock.advance(MEMORY_TRUST);
+        for key in gone {
+            eventually("the other node serves none", async || look(&there, key).await.is_none()).await?;
+        }
+        if tag == one {
+            for key in others {
+                ensure_eq!(look(&there, key).await, Some("1".into()), key);
+            }
+        }
+    }
+    there.set(one, &all(one), "2".into(), Cost::default()).await?;
+    ensure_eq!(look(&here, one).await, Some("2".into()), "what is stored since");
+    Ok(())
+}
+
+async fn a_tag_lasts_as_long_as_the_longest_entry_that_has_it(site: &Site) -> Kept {
+    let (here, there) = (site.node().await?, site.node().await?);
+    for (key, retention) in [("thing:short", 1), ("thing:long", 600)] {
+        let retention = Duration::from_secs(retention);
+        let own = Policy { tags: Tags::new(["a"]), fresh: retention, retention, ..policy() };
+        here.set(key, &own, "1".into(), Cost::default()).await?;
+        ensure_eq!(look(&there, key).await, Some("1".into()), key);
+    }
+    Ok(())
 }
 
 async fn changes_by_others_are_told(site: &Site) -> Kept {
