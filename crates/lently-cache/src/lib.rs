@@ -75,6 +75,7 @@ mod pattern;
 mod policy;
 mod redis;
 mod remote;
+mod savings;
 mod service;
 mod stats;
 mod tags;

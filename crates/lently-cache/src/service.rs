@@ -141,7 +141,7 @@ impl CacheService {
             Err(_) => Lookup::Missing(MissReason::Absent),
         };
         match &lookup {
-            Lookup::Fresh(entry) => self.0.counters.hit(kind, entry.tier, began.elapsed()),
+            Lookup::Fresh(entry) => self.0.counters.hit(kind, entry, began.elapsed()),
             Lookup::Stale(_) | Lookup::Missing(_) => {
                 self.0.counters.miss(kind, Some(began.elapsed()));
             }
@@ -312,6 +312,11 @@ impl CacheService {
         self.0.counters.snapshot()
     }
 
+    /// Brings the metrics up to date that are not counted where a hit passes: what was saved. Call it before they are scraped.
+    pub fn publish_metrics(&self) {
+        self.0.counters.publish();
+    }
+
     /// Begins counting anew.
     pub fn reset(&self) {
         self.0.counters.reset(self.0.clock.now());
@@ -358,7 +363,7 @@ impl Inner {
         let now = self.clock.now();
         match self.memory.get(key, now) {
             Found::Trusted(entry) if entry.is_fresh(now) => {
-                self.counters.recalled(kind, began.map(|began| began.elapsed()));
+                self.counters.recalled(kind, &entry, began.map(|began| began.elapsed()));
                 Some(entry)
             }
             _ => None,

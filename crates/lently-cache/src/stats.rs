@@ -13,7 +13,11 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{entry::Tier, policy::Kind};
+use crate::{
+    entry::{Entry, Tier},
+    policy::{Cost, Kind},
+    savings::Ledger,
+};
 
 /// A snapshot of the counters.
 ///
@@ -47,7 +51,10 @@ pub struct Stats {
     pub stale: u64,
     /// Fetches begun behind an answer, ahead of a value's end or after it.
     pub refreshes: u64,
-    /// Hits and misses by kind.
+    /// What the answers that no fetch of their own paid for would have cost: hits, fresh or stale, and those that joined
+    /// another's fetch. By what is written on the entries, of all kinds.
+    pub saved: Cost,
+    /// Hits, misses, savings by kind.
     pub by_kind: BTreeMap<&'static str, KindStats>,
     /// Hits by tier.
     pub by_tier: BTreeMap<&'static str, u64>,
@@ -64,6 +71,8 @@ pub struct KindStats {
     pub misses: u64,
     /// Values stored.
     pub sets: u64,
+    /// As in [`Stats::saved`].
+    pub saved: Cost,
 }
 
 /// One in so many hits in memory is timed: reading a clock twice takes as long as the hit.
@@ -88,6 +97,7 @@ struct KindCounters {
     tiers: [TierCounters; 3],
     misses: AtomicU64,
     sets: AtomicU64,
+    saved: Ledger,
     missed: metrics::Counter,
     miss_latency: metrics::Histogram,
 }
@@ -108,7 +118,23 @@ impl Counters {
             metrics::Unit::Seconds,
             "Time to find a value in a tier (of those in memory, one in eight), or to find it in none"
         );
-        Self {
+        metrics::describe_counter!(
+            "lently_cache_saved_quota_units_total",
+            "Units of a metered quota that answers out of the cache saved"
+        );
+        metrics::describe_counter!(
+            "lently_cache_saved_tokens_total",
+            "Tokens that answers out of the cache saved"
+        );
+        metrics::describe_counter!(
+            "lently_cache_saved_micro_dollars_total",
+            "Millionths of a US dollar that answers out of the cache saved"
+        );
+        metrics::describe_counter!(
+            "lently_cache_saved_milliseconds_total",
+            "Time of fetching that answers out of the cache saved"
+        );
+        let counters = Self {
             kinds: kinds.iter().map(|&kind| KindCounters::new(kind)).collect(),
             deletes: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -118,12 +144,16 @@ impl Counters {
             stale: AtomicU64::new(0),
             refreshes: AtomicU64::new(0),
             since: Mutex::new(since),
-        }
+        };
+        counters.publish();
+        counters
     }
 
-    pub(crate) fn hit(&self, kind: Kind, tier: Tier, took: Duration) {
+    /// An answer with `entry` out of its tier.
+    pub(crate) fn hit(&self, kind: Kind, entry: &Entry, took: Duration) {
         if let Some(counters) = self.kind(kind) {
-            let counters = &counters.tiers[tier_index(tier)];
+            counters.saved.add(&entry.cost);
+            let counters = &counters.tiers[tier_index(entry.tier)];
             counters.hits.fetch_add(1, Relaxed);
             counters.hit.increment(1);
             counters.latency.record(took);
@@ -136,8 +166,9 @@ impl Counters {
     }
 
     /// A hit in memory; `took` where it was timed.
-    pub(crate) fn recalled(&self, kind: Kind, took: Option<Duration>) {
+    pub(crate) fn recalled(&self, kind: Kind, entry: &Entry, took: Option<Duration>) {
         if let Some(counters) = self.kind(kind) {
+            counters.saved.add(&entry.cost);
             let counters = &counters.tiers[0];
             counters.hits.fetch_add(1, Relaxed);
             counters.hit.increment(1);
@@ -162,6 +193,31 @@ impl Counters {
     pub(crate) fn missed_in(&self, kind: Kind, took: Duration) {
         if let Some(counters) = self.kind(kind) {
             counters.miss_latency.record(took);
+        }
+    }
+
+    /// An answer that is no hit, and that another fetch than the caller's own paid for.
+    pub(crate) fn saved(&self, kind: Kind, entry: &Entry) {
+        if let Some(counters) = self.kind(kind) {
+            counters.saved.add(&entry.cost);
+        }
+    }
+
+    /// Brings the series up to date that are not counted where a hit passes.
+    pub(crate) fn publish(&self) {
+        for counters in &self.kinds {
+            let kind = counters.kind.name;
+            let saved = counters.saved.ever();
+            metrics::counter!("lently_cache_saved_quota_units_total", "kind" => kind)
+                .absolute(saved.quota_units);
+            metrics::counter!("lently_cache_saved_tokens_total", "kind" => kind, "direction" => "in")
+                .absolute(saved.tokens_in);
+            metrics::counter!("lently_cache_saved_tokens_total", "kind" => kind, "direction" => "out")
+                .absolute(saved.tokens_out);
+            metrics::counter!("lently_cache_saved_micro_dollars_total", "kind" => kind)
+                .absolute(saved.micro_dollars);
+            metrics::counter!("lently_cache_saved_milliseconds_total", "kind" => kind)
+                .absolute(saved.milliseconds);
         }
     }
 
@@ -208,6 +264,7 @@ impl Counters {
                 hits: 0,
                 misses: counters.misses.load(Relaxed),
                 sets: counters.sets.load(Relaxed),
+                saved: counters.saved.sum(),
             };
             for (tier, of_tier) in Tier::ALL.iter().zip(&counters.tiers) {
                 let hits = of_tier.hits.load(Relaxed);
@@ -217,6 +274,7 @@ impl Counters {
             total.hits += stats.hits;
             total.misses += stats.misses;
             total.sets += stats.sets;
+            total.saved = total.saved + stats.saved;
             by_kind.insert(counters.kind.name, stats);
         }
         let hit_rate = hit_rate(total.hits, total.misses);
@@ -234,6 +292,7 @@ impl Counters {
             remembered_failures: self.remembered.load(Relaxed),
             stale: self.stale.load(Relaxed),
             refreshes: self.refreshes.load(Relaxed),
+            saved: total.saved,
             by_kind,
             by_tier,
             since: *self.since.lock().unwrap_or_else(PoisonError::into_inner),
@@ -245,6 +304,7 @@ impl Counters {
         for counters in &self.kinds {
             counters.misses.store(0, Relaxed);
             counters.sets.store(0, Relaxed);
+            counters.saved.reset();
             for tier in &counters.tiers {
                 tier.hits.store(0, Relaxed);
             }
@@ -284,6 +344,7 @@ impl KindCounters {
             }),
             misses: AtomicU64::new(0),
             sets: AtomicU64::new(0),
+            saved: Ledger::default(),
             missed,
             miss_latency: metrics::histogram!(
                 "cache_latency_seconds", "kind" => kind.name, "tier" => "all", "outcome" => "miss"

@@ -63,14 +63,14 @@ impl CacheService {
         if let Found::Trusted(entry) = inner.memory.get(key, now) {
             match inner.judge(&wish, &entry, policy, now) {
                 Verdict::Fresh => {
-                    inner.counters.recalled(policy.kind, timed.map(|began| began.elapsed()));
+                    inner.counters.recalled(policy.kind, &entry, timed.map(|began| began.elapsed()));
                     if !controls.only_if_cached && inner.is_to_be_refreshed_ahead(key, &entry, policy, now) {
                         self.refresh_behind(key, &entry, policy, now, fetch);
                     }
                     return Ok(Answer { entry, outcome: Outcome::Hit });
                 }
                 Verdict::Stale(allowance) => {
-                    inner.counters.recalled(policy.kind, timed.map(|began| began.elapsed()));
+                    inner.counters.recalled(policy.kind, &entry, timed.map(|began| began.elapsed()));
                     inner.counters.stale();
                     let reason = match allowance {
                         _ if controls.only_if_cached => StaleReason::OnlyIfCached,
@@ -219,7 +219,7 @@ impl Inner {
                 Verdict::No => None,
             };
             if let Some(outcome) = outcome {
-                self.counters.hit(policy.kind, entry.tier, began.elapsed());
+                self.counters.hit(policy.kind, &entry, began.elapsed());
                 if outcome != Outcome::Hit {
                     self.counters.stale();
                 }
@@ -254,11 +254,11 @@ impl Inner {
         let counters = &self.counters;
         match landed {
             Landed::Found(entry) => {
-                counters.hit(policy.kind, entry.tier, began.elapsed());
+                counters.hit(policy.kind, &entry, began.elapsed());
                 Ok(Answer { entry, outcome: Outcome::Hit })
             }
             Landed::Stale(entry, reason) => {
-                counters.hit(policy.kind, entry.tier, began.elapsed());
+                counters.hit(policy.kind, &entry, began.elapsed());
                 counters.stale();
                 Ok(Answer { entry, outcome: Outcome::Stale(reason) })
             }
@@ -268,11 +268,13 @@ impl Inner {
                     return Ok(Answer { entry, outcome: Outcome::Fetched { stored } });
                 }
                 counters.collapsed();
+                counters.saved(policy.kind, &entry);
                 Ok(Answer { entry, outcome: Outcome::Collapsed })
             }
             Landed::Shared(entry) => {
                 counters.miss(policy.kind, None);
                 counters.collapsed();
+                counters.saved(policy.kind, &entry);
                 Ok(Answer { entry, outcome: Outcome::Collapsed })
             }
             Landed::Remembered(error, kept) => {
@@ -305,6 +307,7 @@ impl Inner {
         match kept.filter(will_do) {
             Some(entry) => {
                 self.counters.stale();
+                self.counters.saved(policy.kind, &entry);
                 Ok(Answer { entry, outcome: Outcome::Stale(reason(&error)) })
             }
             None => Err(error),

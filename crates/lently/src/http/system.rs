@@ -79,6 +79,7 @@ pub(super) async fn readyz(State(state): State<HttpState>) -> Result<&'static st
 
 /// Prometheus' text format.
 pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
+    state.app.cache.publish_metrics();
     let spending = state.app.lently.spending();
     metrics::counter!("lently_youtube_quota_units_total").absolute(spending.quota_units);
     metrics::counter!("lently_gemini_tokens_total", "direction" => "in").absolute(spending.tokens_in);

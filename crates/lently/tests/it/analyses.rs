@@ -1,5 +1,6 @@
 //! Analyses over HTTP: the sequence that the product is about, and what surrounds it.
 
+use lently_cache::Cost;
 use lently_testing::wait_until;
 use serde_json::json;
 
@@ -24,15 +25,21 @@ async fn start_and_start_again_show_a_miss_a_hit_and_exact_counts() {
     let told = ["hits", "misses", "sets", "errors", "total_requests", "hit_rate", "hit_rate_str"]
         .map(|name| stats[name].clone());
     assert_eq!(told, [json!(1), json!(3), json!(3), json!(0), json!(4), json!(25.0), json!("25.0%")]);
-    assert_eq!(stats["by_kind"]["analysis"], json!({ "hits": 1, "misses": 1, "sets": 1 }));
-    assert_eq!(stats["by_kind"]["comments"], json!({ "hits": 0, "misses": 1, "sets": 1 }));
-    assert_eq!(stats["by_kind"]["video"], json!({ "hits": 0, "misses": 1, "sets": 1 }));
+    let nothing = Cost::default();
+    // The hit spared one unit for the video and one for its comments, and the time that all of it took.
+    let saved: Cost = serde_json::from_value(stats["saved"].clone()).expect("a cost");
+    assert_eq!((saved.quota_units, saved.milliseconds > 0), (2, true), "{saved:?}");
+    let of_kind = |hits: u64, saved: Cost| json!({ "hits": hits, "misses": 1, "sets": 1, "saved": saved });
+    assert_eq!(stats["by_kind"]["analysis"], of_kind(1, saved));
+    assert_eq!(stats["by_kind"]["comments"], of_kind(0, nothing));
+    assert_eq!(stats["by_kind"]["video"], of_kind(0, nothing));
     let metrics = house.get("/metrics").await.expect(200).body;
     for line in [
         // The numbers are the process', which may run other tests too.
         r#"cache_hits_total{kind="analysis",tier="memory"} "#,
         r#"cache_hits_total{kind="analysis",tier="redis"} "#,
         r#"cache_misses_total{kind="comments","#,
+        r#"lently_cache_saved_milliseconds_total{kind="analysis"} "#,
         "cache_latency_seconds_bucket{kind=\"analysis\"",
     ] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
