@@ -33,7 +33,7 @@ use crate::{
     policy::{Cost, Kind, Policy},
     redis::{Listener, RedisClient},
     remote::{Health, Remote},
-    stats::{Counters, Stats},
+    stats::{Counters, Ended, Stats},
     tags::{Book, Verdict, tag_of},
 };
 
@@ -141,9 +141,11 @@ impl CacheService {
             Err(_) => Lookup::Missing(MissReason::Absent),
         };
         match &lookup {
-            Lookup::Fresh(entry) => self.0.counters.hit(kind, entry, began.elapsed()),
+            Lookup::Fresh(entry) => {
+                self.0.counters.ended(kind, Ended::Hit(entry.tier), Some(entry), Some(began.elapsed()));
+            }
             Lookup::Stale(_) | Lookup::Missing(_) => {
-                self.0.counters.miss(kind, Some(began.elapsed()));
+                self.0.counters.ended(kind, Ended::Missing, None, Some(began.elapsed()));
             }
         }
         lookup
@@ -312,7 +314,8 @@ impl CacheService {
         self.0.counters.snapshot()
     }
 
-    /// Brings the metrics up to date that are not counted where a hit passes: what was saved. Call it before they are scraped.
+    /// Brings the metrics up to date that are not counted where a hit passes: how requests ended (`lently_cache_answers_total`) and
+    /// what was saved. Call it before they are scraped.
     pub fn publish_metrics(&self) {
         self.0.counters.publish();
     }
@@ -363,7 +366,8 @@ impl Inner {
         let now = self.clock.now();
         match self.memory.get(key, now) {
             Found::Trusted(entry) if entry.is_fresh(now) => {
-                self.counters.recalled(kind, &entry, began.map(|began| began.elapsed()));
+                let took = began.map(|began| began.elapsed());
+                self.counters.ended(kind, Ended::Hit(Tier::Memory), Some(&entry), took);
                 Some(entry)
             }
             _ => None,

@@ -1,6 +1,8 @@
 //! Counters of what the cache did, per kind and tier, for people and for Prometheus.
 //! Counting takes no lock.
 
+mod series;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -13,11 +15,88 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::series::Series;
 use crate::{
-    entry::{Entry, Tier},
+    entry::{Entry, FailureClass, Tier},
     policy::{Cost, Kind},
     savings::Ledger,
 };
+
+/// How a request ended, for whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With what the tier had.
+    Hit(Tier),
+    /// With what the tier had, no longer fresh.
+    Stale(Tier),
+    /// In the place of a failure, with what the tier had. It waited for the fetch, so it is a miss.
+    StaleIfError(Tier),
+    /// With nothing, and nothing was to be fetched.
+    Missing,
+    /// With what it fetched itself.
+    Fetched,
+    /// With what another fetched meanwhile.
+    Collapsed,
+    /// With a failure that was remembered.
+    Remembered,
+    /// With a failure of a fetch that it began or joined.
+    Failed,
+}
+
+impl Ended {
+    pub(crate) const ALL: [Self; 14] = {
+        use Tier::{Disk, Memory, Redis};
+        [
+            Self::Hit(Memory),
+            Self::Hit(Redis),
+            Self::Hit(Disk),
+            Self::Stale(Memory),
+            Self::Stale(Redis),
+            Self::Stale(Disk),
+            Self::StaleIfError(Memory),
+            Self::StaleIfError(Redis),
+            Self::StaleIfError(Disk),
+            Self::Missing,
+            Self::Fetched,
+            Self::Collapsed,
+            Self::Remembered,
+            Self::Failed,
+        ]
+    };
+
+    /// Its place in [`ALL`](Self::ALL).
+    fn index(self) -> usize {
+        let of = |tier| match tier {
+            Tier::Memory => 0,
+            Tier::Redis => 1,
+            Tier::Disk => 2,
+        };
+        match self {
+            Self::Hit(tier) => of(tier),
+            Self::Stale(tier) => 3 + of(tier),
+            Self::StaleIfError(tier) => 6 + of(tier),
+            Self::Missing => 9,
+            Self::Fetched => 10,
+            Self::Collapsed => 11,
+            Self::Remembered => 12,
+            Self::Failed => 13,
+        }
+    }
+
+    /// The names of outcome and tier in metrics.
+    pub(crate) fn labels(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Hit(tier) => ("hit", tier.name()),
+            Self::Stale(tier) => ("stale", tier.name()),
+            Self::StaleIfError(tier) => ("stale_if_error", tier.name()),
+            Self::Missing => ("miss", "all"),
+            Self::Fetched => ("fetched", "all"),
+            Self::Collapsed => ("collapsed", "all"),
+            Self::Remembered => ("remembered", "all"),
+            Self::Failed => ("failed", "all"),
+        }
+    }
+}
 
 /// A snapshot of the counters.
 ///
@@ -93,47 +172,38 @@ pub(crate) struct Counters {
 
 struct KindCounters {
     kind: Kind,
-    /// In the order of [`Tier::ALL`].
-    tiers: [TierCounters; 3],
-    misses: AtomicU64,
+    /// In the order of [`Ended::ALL`].
+    ended: [Count; Ended::ALL.len()],
     sets: AtomicU64,
     saved: Ledger,
-    missed: metrics::Counter,
-    miss_latency: metrics::Histogram,
+    series: Series,
 }
 
-struct TierCounters {
-    hits: AtomicU64,
-    hit: metrics::Counter,
-    latency: metrics::Histogram,
+/// A count that only grows, seen since the last [`reset`](Self::reset) too.
+#[derive(Default)]
+struct Count {
+    ever: AtomicU64,
+    before: AtomicU64,
+}
+
+impl Count {
+    fn ever(&self) -> u64 {
+        self.ever.load(Relaxed)
+    }
+
+    fn since_reset(&self) -> u64 {
+        self.ever().saturating_sub(self.before.load(Relaxed))
+    }
+
+    fn reset(&self) {
+        self.before.store(self.ever(), Relaxed);
+    }
 }
 
 impl Counters {
     /// Registers every series at once, so that a scrape shows zeros before the first request.
     pub(crate) fn new(kinds: &[Kind], since: Timestamp) -> Self {
-        metrics::describe_counter!("cache_hits_total", "Requests answered from a cache tier");
-        metrics::describe_counter!("cache_misses_total", "Requests that no cache tier could answer");
-        metrics::describe_histogram!(
-            "cache_latency_seconds",
-            metrics::Unit::Seconds,
-            "Time to find a value in a tier (of those in memory, one in eight), or to find it in none"
-        );
-        metrics::describe_counter!(
-            "lently_cache_saved_quota_units_total",
-            "Units of a metered quota that answers out of the cache saved"
-        );
-        metrics::describe_counter!(
-            "lently_cache_saved_tokens_total",
-            "Tokens that answers out of the cache saved"
-        );
-        metrics::describe_counter!(
-            "lently_cache_saved_micro_dollars_total",
-            "Millionths of a US dollar that answers out of the cache saved"
-        );
-        metrics::describe_counter!(
-            "lently_cache_saved_milliseconds_total",
-            "Time of fetching that answers out of the cache saved"
-        );
+        series::describe();
         let counters = Self {
             kinds: kinds.iter().map(|&kind| KindCounters::new(kind)).collect(),
             deletes: AtomicU64::new(0),
@@ -149,75 +219,52 @@ impl Counters {
         counters
     }
 
-    /// An answer with `entry` out of its tier.
-    pub(crate) fn hit(&self, kind: Kind, entry: &Entry, took: Duration) {
-        if let Some(counters) = self.kind(kind) {
-            counters.saved.add(&entry.cost);
-            let counters = &counters.tiers[tier_index(entry.tier)];
-            counters.hits.fetch_add(1, Relaxed);
-            counters.hit.increment(1);
-            counters.latency.record(took);
-        }
-    }
-
     /// Whether the next hit in memory is one that is timed: one in [`TIMED`].
     pub(crate) fn is_to_be_timed(&self, kind: Kind) -> bool {
-        self.kind(kind).is_some_and(|counters| counters.tiers[0].hits.load(Relaxed).is_multiple_of(TIMED))
+        self.kind(kind).is_some_and(|counters| {
+            counters.ended[Ended::Hit(Tier::Memory).index()].ever().is_multiple_of(TIMED)
+        })
     }
 
-    /// A hit in memory; `took` where it was timed.
-    pub(crate) fn recalled(&self, kind: Kind, entry: &Entry, took: Option<Duration>) {
+    /// A request has ended; `took` where it was timed. What it did not pay for itself is on the entry it got.
+    #[inline]
+    pub(crate) fn ended(&self, kind: Kind, ended: Ended, entry: Option<&Entry>, took: Option<Duration>) {
         if let Some(counters) = self.kind(kind) {
-            counters.saved.add(&entry.cost);
-            let counters = &counters.tiers[0];
-            counters.hits.fetch_add(1, Relaxed);
-            counters.hit.increment(1);
+            counters.ended[ended.index()].ever.fetch_add(1, Relaxed);
+            if let Some(entry) = entry.filter(|_| ended != Ended::Fetched) {
+                counters.saved.add(&entry.cost);
+            }
+            counters.series.count(ended);
             if let Some(took) = took {
-                counters.latency.record(took);
+                counters.series.time(ended, took);
             }
         }
-    }
-
-    /// A request that no tier could answer; `took` is the time that looking took, where the request looked itself.
-    pub(crate) fn miss(&self, kind: Kind, took: Option<Duration>) {
-        if let Some(counters) = self.kind(kind) {
-            counters.misses.fetch_add(1, Relaxed);
-            counters.missed.increment(1);
-            if let Some(took) = took {
-                counters.miss_latency.record(took);
-            }
+        if matches!(ended, Ended::Stale(_) | Ended::StaleIfError(_)) {
+            self.stale.fetch_add(1, Relaxed);
         }
     }
 
     /// The time a flight looked in vain before it fetched. Its callers are counted as they arrive.
     pub(crate) fn missed_in(&self, kind: Kind, took: Duration) {
         if let Some(counters) = self.kind(kind) {
-            counters.miss_latency.record(took);
+            counters.series.time(Ended::Missing, took);
         }
     }
 
-    /// An answer that is no hit, and that another fetch than the caller's own paid for.
-    pub(crate) fn saved(&self, kind: Kind, entry: &Entry) {
-        if let Some(counters) = self.kind(kind) {
-            counters.saved.add(&entry.cost);
+    /// A fetch ended: well, or with a failure of that class.
+    pub(crate) fn fetched_in(&self, kind: Kind, outcome: Result<(), FailureClass>, took: Duration) {
+        if self.kind(kind).is_some() {
+            series::fetched_in(kind, outcome, took);
         }
     }
 
     /// Brings the series up to date that are not counted where a hit passes.
     pub(crate) fn publish(&self) {
         for counters in &self.kinds {
-            let kind = counters.kind.name;
-            let saved = counters.saved.ever();
-            metrics::counter!("lently_cache_saved_quota_units_total", "kind" => kind)
-                .absolute(saved.quota_units);
-            metrics::counter!("lently_cache_saved_tokens_total", "kind" => kind, "direction" => "in")
-                .absolute(saved.tokens_in);
-            metrics::counter!("lently_cache_saved_tokens_total", "kind" => kind, "direction" => "out")
-                .absolute(saved.tokens_out);
-            metrics::counter!("lently_cache_saved_micro_dollars_total", "kind" => kind)
-                .absolute(saved.micro_dollars);
-            metrics::counter!("lently_cache_saved_milliseconds_total", "kind" => kind)
-                .absolute(saved.milliseconds);
+            series::saved(counters.kind, &counters.saved.ever());
+            for ended in Ended::ALL {
+                series::answers(counters.kind, ended, counters.ended[ended.index()].ever());
+            }
         }
     }
 
@@ -247,10 +294,6 @@ impl Counters {
         self.remembered.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn stale(&self) {
-        self.stale.fetch_add(1, Relaxed);
-    }
-
     pub(crate) fn refresh(&self) {
         self.refreshes.fetch_add(1, Relaxed);
     }
@@ -262,14 +305,19 @@ impl Counters {
         for counters in &self.kinds {
             let mut stats = KindStats {
                 hits: 0,
-                misses: counters.misses.load(Relaxed),
+                misses: 0,
                 sets: counters.sets.load(Relaxed),
                 saved: counters.saved.sum(),
             };
-            for (tier, of_tier) in Tier::ALL.iter().zip(&counters.tiers) {
-                let hits = of_tier.hits.load(Relaxed);
-                stats.hits += hits;
-                *by_tier.entry(tier.name()).or_default() += hits;
+            for ended in Ended::ALL {
+                let count = counters.ended[ended.index()].since_reset();
+                match ended {
+                    Ended::Hit(tier) | Ended::Stale(tier) => {
+                        stats.hits += count;
+                        *by_tier.entry(tier.name()).or_default() += count;
+                    }
+                    _ => stats.misses += count,
+                }
             }
             total.hits += stats.hits;
             total.misses += stats.misses;
@@ -302,12 +350,9 @@ impl Counters {
     /// Begins anew. The Prometheus counters go on: they only ever grow.
     pub(crate) fn reset(&self, now: Timestamp) {
         for counters in &self.kinds {
-            counters.misses.store(0, Relaxed);
             counters.sets.store(0, Relaxed);
             counters.saved.reset();
-            for tier in &counters.tiers {
-                tier.hits.store(0, Relaxed);
-            }
+            counters.ended.iter().for_each(Count::reset);
         }
         for counter in [
             &self.deletes,
@@ -330,34 +375,13 @@ impl Counters {
 
 impl KindCounters {
     fn new(kind: Kind) -> Self {
-        let missed = metrics::counter!("cache_misses_total", "kind" => kind.name, "tier" => "all");
-        missed.increment(0);
         Self {
             kind,
-            tiers: Tier::ALL.map(|tier| {
-                let hit = metrics::counter!("cache_hits_total", "kind" => kind.name, "tier" => tier.name());
-                hit.increment(0);
-                let latency = metrics::histogram!(
-                    "cache_latency_seconds", "kind" => kind.name, "tier" => tier.name(), "outcome" => "hit"
-                );
-                TierCounters { hits: AtomicU64::new(0), hit, latency }
-            }),
-            misses: AtomicU64::new(0),
+            ended: Default::default(),
             sets: AtomicU64::new(0),
             saved: Ledger::default(),
-            missed,
-            miss_latency: metrics::histogram!(
-                "cache_latency_seconds", "kind" => kind.name, "tier" => "all", "outcome" => "miss"
-            ),
+            series: Series::new(kind),
         }
-    }
-}
-
-fn tier_index(tier: Tier) -> usize {
-    match tier {
-        Tier::Memory => 0,
-        Tier::Redis => 1,
-        Tier::Disk => 2,
     }
 }
 
@@ -372,6 +396,13 @@ fn hit_rate(hits: u64, misses: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_end_has_a_place_of_its_own() {
+        for (place, ended) in Ended::ALL.into_iter().enumerate() {
+            assert_eq!(ended.index(), place);
+        }
+    }
 
     #[test]
     fn the_hit_rate_has_one_decimal_and_is_zero_without_requests() {

@@ -11,10 +11,11 @@ use super::{
 use crate::{
     budget::Allowance,
     clock::later,
-    entry::{Answer, Entry, FetchError, FetchFailure, Fetched, Lookup, Outcome, StaleReason},
+    entry::{Answer, Entry, FetchError, FetchFailure, Fetched, Lookup, Outcome, StaleReason, Tier},
     flight::{Boarding, Flight, Landed, Leader},
     memory::Found,
     policy::{Controls, Policy},
+    stats::Ended,
 };
 
 impl CacheService {
@@ -63,15 +64,24 @@ impl CacheService {
         if let Found::Trusted(entry) = inner.memory.get(key, now) {
             match inner.judge(&wish, &entry, policy, now) {
                 Verdict::Fresh => {
-                    inner.counters.recalled(policy.kind, &entry, timed.map(|began| began.elapsed()));
+                    inner.counters.ended(
+                        policy.kind,
+                        Ended::Hit(Tier::Memory),
+                        Some(&entry),
+                        timed.map(|began| began.elapsed()),
+                    );
                     if !controls.only_if_cached && inner.is_to_be_refreshed_ahead(key, &entry, policy, now) {
                         self.refresh_behind(key, &entry, policy, now, fetch);
                     }
                     return Ok(Answer { entry, outcome: Outcome::Hit });
                 }
                 Verdict::Stale(allowance) => {
-                    inner.counters.recalled(policy.kind, &entry, timed.map(|began| began.elapsed()));
-                    inner.counters.stale();
+                    inner.counters.ended(
+                        policy.kind,
+                        Ended::Stale(Tier::Memory),
+                        Some(&entry),
+                        timed.map(|began| began.elapsed()),
+                    );
                     let reason = match allowance {
                         _ if controls.only_if_cached => StaleReason::OnlyIfCached,
                         Allowance::Spare { .. } => StaleReason::Budget,
@@ -219,14 +229,13 @@ impl Inner {
                 Verdict::No => None,
             };
             if let Some(outcome) = outcome {
-                self.counters.hit(policy.kind, &entry, began.elapsed());
-                if outcome != Outcome::Hit {
-                    self.counters.stale();
-                }
+                let hit = outcome == Outcome::Hit;
+                let ended = if hit { Ended::Hit(entry.tier) } else { Ended::Stale(entry.tier) };
+                self.counters.ended(policy.kind, ended, Some(&entry), Some(began.elapsed()));
                 return Ok(Answer { entry, outcome });
             }
         }
-        self.counters.miss(policy.kind, Some(began.elapsed()));
+        self.counters.ended(policy.kind, Ended::Missing, None, Some(began.elapsed()));
         Err(FetchError::NotCached)
     }
 
@@ -251,41 +260,36 @@ impl Inner {
         led: bool,
         began: Instant,
     ) -> Result<Answer, FetchError> {
-        let counters = &self.counters;
+        let ended = |ended, entry: &Entry| {
+            self.counters.ended(policy.kind, ended, Some(entry), Some(began.elapsed()));
+        };
         match landed {
             Landed::Found(entry) => {
-                counters.hit(policy.kind, &entry, began.elapsed());
+                ended(Ended::Hit(entry.tier), &entry);
                 Ok(Answer { entry, outcome: Outcome::Hit })
             }
             Landed::Stale(entry, reason) => {
-                counters.hit(policy.kind, &entry, began.elapsed());
-                counters.stale();
+                ended(Ended::Stale(entry.tier), &entry);
                 Ok(Answer { entry, outcome: Outcome::Stale(reason) })
             }
-            Landed::Fetched { entry, stored } => {
-                counters.miss(policy.kind, None);
-                if led {
-                    return Ok(Answer { entry, outcome: Outcome::Fetched { stored } });
-                }
-                counters.collapsed();
-                counters.saved(policy.kind, &entry);
-                Ok(Answer { entry, outcome: Outcome::Collapsed })
+            Landed::Fetched { entry, stored } if led => {
+                ended(Ended::Fetched, &entry);
+                Ok(Answer { entry, outcome: Outcome::Fetched { stored } })
             }
-            Landed::Shared(entry) => {
-                counters.miss(policy.kind, None);
-                counters.collapsed();
-                counters.saved(policy.kind, &entry);
+            Landed::Fetched { entry, .. } | Landed::Shared(entry) => {
+                self.counters.collapsed();
+                ended(Ended::Collapsed, &entry);
                 Ok(Answer { entry, outcome: Outcome::Collapsed })
             }
             Landed::Remembered(error, kept) => {
-                counters.remembered();
-                self.arrive_in_vain(policy, error, kept, wish)
+                self.counters.remembered();
+                self.arrive_in_vain(policy, error, kept, wish, Ended::Remembered, began)
             }
             Landed::Failed(error, kept) => {
                 if !led {
-                    counters.collapsed();
+                    self.counters.collapsed();
                 }
-                self.arrive_in_vain(policy, error, kept, wish)
+                self.arrive_in_vain(policy, error, kept, wish, Ended::Failed, began)
             }
         }
     }
@@ -297,19 +301,19 @@ impl Inner {
         error: FetchError,
         kept: Option<Entry>,
         wish: &Wish,
+        ended: Ended,
+        began: Instant,
     ) -> Result<Answer, FetchError> {
-        self.counters.miss(policy.kind, None);
         let now = self.clock.now();
         let will_do = |entry: &Entry| {
             wish.takes(entry, now) != Takes::No
                 || (error.excuses_a_stale_value() && wish.takes_after_failure(entry, now))
         };
-        match kept.filter(will_do) {
-            Some(entry) => {
-                self.counters.stale();
-                self.counters.saved(policy.kind, &entry);
-                Ok(Answer { entry, outcome: Outcome::Stale(reason(&error)) })
-            }
+        let kept = kept.filter(will_do);
+        let ended = kept.as_ref().map_or(ended, |entry| Ended::StaleIfError(entry.tier));
+        self.counters.ended(policy.kind, ended, kept.as_ref(), Some(began.elapsed()));
+        match kept {
+            Some(entry) => Ok(Answer { entry, outcome: Outcome::Stale(reason(&error)) }),
             None => Err(error),
         }
     }

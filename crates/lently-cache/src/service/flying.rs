@@ -124,14 +124,17 @@ impl Inner {
                 fetching.await
             }
         };
+        let took = began.elapsed();
         let error = match fetched {
             Ok(Ok(Ok(fetched))) => {
-                return self.keep(leader, key, policy, lease, (fetched, tagged), began.elapsed()).await;
+                self.counters.fetched_in(policy.kind, Ok(()), took);
+                return self.keep(leader, key, policy, lease, (fetched, tagged), took).await;
             }
             Ok(Ok(Err(failure))) => FetchError::Failed(failure),
             Ok(Err(_panic)) => FetchError::Abandoned,
             Err(_) => FetchError::TimedOut { after: policy.fetch_timeout },
         };
+        self.counters.fetched_in(policy.kind, Err(error.class()), took);
         let kept = match kept {
             None if wish.anew => match self.look_up(policy.kind, key, Some(policy.fresh)).await {
                 Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),

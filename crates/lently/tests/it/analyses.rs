@@ -39,11 +39,16 @@ async fn start_and_start_again_show_a_miss_a_hit_and_exact_counts() {
         r#"cache_hits_total{kind="analysis",tier="memory"} "#,
         r#"cache_hits_total{kind="analysis",tier="redis"} "#,
         r#"cache_misses_total{kind="comments","#,
+        r#"lently_cache_answers_total{kind="analysis",tier="memory",outcome="hit"} "#,
+        r#"lently_cache_answers_total{kind="comments",tier="all",outcome="fetched"} "#,
+        r#"cache_latency_seconds_bucket{kind="comments",tier="all",outcome="fetched","#,
+        r#"lently_cache_fetch_seconds_bucket{kind="video",outcome="ok","#,
         r#"lently_cache_saved_milliseconds_total{kind="analysis"} "#,
         "cache_latency_seconds_bucket{kind=\"analysis\"",
     ] {
         assert!(metrics.contains(line), "{line} in\n{metrics}");
     }
+    assert!(!metrics.contains(plain()), "no id is a label");
 }
 
 #[tokio::test(flavor = "multi_thread")]
