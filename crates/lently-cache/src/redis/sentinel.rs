@@ -1,6 +1,13 @@
 //! Asking Sentinels which server is the primary. What they say is a hint: whoever connects looks at the server's role itself.
+//!
+//! A primary that was replaced and comes back thinks itself one for some ten seconds, until a Sentinel tells it. So the role
+//! alone does not tell it from the right one, and neither does a Sentinel that was not told of the failover: the latest that
+//! any of them ever said is kept.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex as StdMutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use redis::{
@@ -21,6 +28,8 @@ pub(super) struct Sentinels {
     service: String,
     dialer: Dialer,
     all: Vec<Sentinel>,
+    /// What was said of the latest failover that was heard of.
+    latest: StdMutex<Option<Named>>,
 }
 
 struct Sentinel {
@@ -29,6 +38,7 @@ struct Sentinel {
 }
 
 /// What a Sentinel says.
+#[derive(Clone)]
 struct Named {
     primary: Address,
     /// Raised by each failover: of two Sentinels that disagree, the one with the higher number knows more.
@@ -39,10 +49,10 @@ impl Sentinels {
     /// `dialer` speaks as the Sentinels want it.
     pub(super) fn new(config: &SentinelConfig, addresses: Vec<Address>, dialer: Dialer) -> Self {
         let all = addresses.into_iter().map(|address| Sentinel { address, connection: Mutex::default() });
-        Self { service: config.service.clone(), dialer, all: all.collect() }
+        Self { service: config.service.clone(), dialer, all: all.collect(), latest: StdMutex::default() }
     }
 
-    /// The primary, as the one of all Sentinels says that knows of the latest failover.
+    /// The primary, as the Sentinel says, or said, that knows of the latest failover.
     ///
     /// # Errors
     /// None named one in time; the first one's reason.
@@ -56,8 +66,13 @@ impl Sentinels {
                 Err(error) => reason = reason.or(Some(error)),
             }
         }
-        let unnamed = || reason.unwrap_or_else(|| "there is no Sentinel to ask".to_owned());
-        best.map(|named| named.primary).ok_or_else(unnamed)
+        let Some(best) = best else {
+            return Err(reason.unwrap_or_else(|| "there is no Sentinel to ask".to_owned()));
+        };
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where all answer and none knows of it, they were set up anew and count from the beginning.
+        let known = latest.take().filter(|latest| latest.epoch > best.epoch && reason.is_some());
+        Ok(latest.insert(known.unwrap_or(best)).primary.clone())
     }
 
     async fn ask(&self, sentinel: &Sentinel) -> Result<Named, String> {

@@ -52,14 +52,16 @@ pub async fn ask_until(cache: &CacheService, done: impl Future<Output = ()>) -> 
     asked
 }
 
-/// Waits until another server than `old` is named by a Sentinel, and then until the cache is on it.
+/// Waits until another server than `old` is named by a Sentinel, and then until the cache is on it. No failover comes after.
 async fn followed(deployment: &SentinelDeployment, cache: &CacheService, old: u16) -> u16 {
     let mut new = old;
+    deployment.be_watchful(true);
     wait_until("a replica is promoted", BOUND, async || {
         new = deployment.primary_port().unwrap_or(old);
         new != old
     })
     .await;
+    deployment.be_watchful(false);
     let address = format!("127.0.0.1:{new}");
     wait_until("the cache has followed", FOLLOWED_WITHIN, async || {
         cache.health().is_up() && server(cache).as_deref() == Some(address.as_str())
@@ -97,7 +99,6 @@ async fn a_killed_primary_is_replaced_without_a_failed_call_and_not_written_to_w
     let returned = &deployment.servers[0];
     ask_until(&bench.cache, async {
         wait_until("it follows the new one", BOUND, async || {
-            assert_eq!(returned.cli(&["CONFIG", "GET", "port"]).lines().count(), 2, "it runs");
             assert!(!is_listened_to(returned), "nobody is connected to it");
             returned.cli(&["INFO", "replication"]).contains("role:slave")
         })
@@ -145,6 +146,43 @@ async fn a_primary_that_is_demoted_is_left_although_it_answers() {
     assert!(new.bytes_of(&format!("{PREFIX}thing:after")).ends_with(b"2"));
     wait_until("nobody listens to the old one", BOUND, async || !is_listened_to(&deployment.servers[0]))
         .await;
+}
+
+/// The one Sentinel that answers was not told of the failover, and the server it names thinks itself the primary.
+#[tokio::test]
+async fn a_sentinel_that_knows_less_than_another_did_is_not_followed_back() {
+    let mut deployment = SentinelDeployment::start().await;
+    let bench = on(&deployment).await;
+    let old = deployment.servers[0].port();
+    deployment.servers[0].kill();
+    let new = followed(&deployment, &bench.cache, old).await;
+    deployment.sentinels[0].kill();
+    deployment.sentinels[1].kill();
+    let (service, behind) = (SentinelDeployment::SERVICE, &deployment.sentinels[2]);
+    assert_eq!(behind.cli(&["SENTINEL", "REMOVE", service]), "OK");
+    assert_eq!(behind.cli(&["SENTINEL", "MONITOR", service, "127.0.0.1", &old.to_string(), "2"]), "OK");
+    deployment.servers[0].restart().await;
+    // Neither while it is connected nor when it connects anew.
+    for connects_anew in [false, true] {
+        if connects_anew {
+            deployment.at(new).cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+        }
+        let asked = calls_of_role(deployment.at(new));
+        wait_until("it has looked three times", BOUND, async || {
+            assert!(!is_listened_to(&deployment.servers[0]), "nobody is connected to the old one");
+            calls_of_role(deployment.at(new)) >= asked + 3
+        })
+        .await;
+        wait_until("it is connected", BOUND, async || bench.cache.health().is_up()).await;
+        assert_eq!(server(&bench.cache), Some(format!("127.0.0.1:{new}")));
+    }
+}
+
+fn calls_of_role(server: &RedisServer) -> u64 {
+    let told = server.cli(&["INFO", "commandstats"]);
+    let calls =
+        told.split_once("cmdstat_role:calls=").and_then(|(_, calls)| calls.split(',').next()?.parse().ok());
+    calls.unwrap_or(0)
 }
 
 /// A Sentinel may be behind: what it names is asked for its role.

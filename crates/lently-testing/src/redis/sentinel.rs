@@ -5,8 +5,10 @@ use crate::wait::wait_until;
 
 /// Enough that two are a majority while one is hurt.
 const SENTINELS: usize = 3;
-/// Silent for so long, a server is taken for dead. Less would be a failover for each hiccup of a busy machine.
+/// Silent for so long, a server is taken for dead while Sentinels are [watchful](SentinelDeployment::be_watchful).
 const DOWN_AFTER_MS: u32 = 1000;
+/// The same while they are not: no hiccup of a busy machine is a failover that the test did not ask for.
+const PATIENT_MS: u32 = 600_000;
 
 /// How they are to be set up.
 #[derive(Clone, Debug)]
@@ -81,7 +83,7 @@ impl SentinelDeployment {
             let mut lines = vec![
                 format!("sentinel myid {}", identity(at)),
                 format!("sentinel monitor {service} 127.0.0.1 {primary} 2"),
-                format!("sentinel down-after-milliseconds {service} {DOWN_AFTER_MS}"),
+                format!("sentinel down-after-milliseconds {service} {PATIENT_MS}"),
                 format!("sentinel failover-timeout {service} 5000"),
             ];
             if let Some(password) = &options.server.password {
@@ -129,6 +131,18 @@ impl SentinelDeployment {
         })
         .await;
         Some(this)
+    }
+
+    /// Whether a primary that is silent for a second is replaced. At the start it is not.
+    ///
+    /// # Panics
+    /// If a Sentinel that runs refuses.
+    pub fn be_watchful(&self, watchful: bool) {
+        let after = if watchful { DOWN_AFTER_MS } else { PATIENT_MS }.to_string();
+        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.process.is_some()) {
+            let set = ["SENTINEL", "SET", Self::SERVICE, "down-after-milliseconds", &after];
+            assert_eq!(sentinel.cli(&set), "OK");
+        }
     }
 
     /// The port of the primary, as a Sentinel that runs says.
