@@ -18,7 +18,7 @@ pub use self::{
 /// The folder of real comments and recorded answers, where `LENTLY_REAL_DATA` names one. Tests that need it pass
 /// without it, and say so.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one variable that tests read; no configuration of Lently")]
+#[expect(clippy::disallowed_methods, reason = "a variable of the tests; no configuration of Lently")]
 pub fn real_data() -> Option<PathBuf> {
     let folder = std::env::var_os("LENTLY_REAL_DATA").map(PathBuf::from).filter(|folder| folder.is_dir());
     if folder.is_none() {

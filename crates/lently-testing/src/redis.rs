@@ -1,10 +1,12 @@
-//! A real `redis-server` process that a test starts, hurts and stops. It never outlives its value.
+//! A real `redis-server` process, or another program in its place, that a test starts, hurts and stops. It never outlives its
+//! value.
 
 mod cluster;
 mod sentinel;
 mod tls;
 
 use std::{
+    ffi::OsString,
     fmt::Write as _,
     io::Write as _,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -189,7 +191,7 @@ impl RedisServer {
         std::fs::write(self.folder.path().join("redis.conf"), self.configuration())
             .expect("a writable folder");
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a writable folder");
-        let process = Command::new("redis-server")
+        let process = Command::new(program())
             .arg("redis.conf")
             .args(self.sentinel.then_some("--sentinel"))
             .current_dir(self.folder.path())
@@ -197,7 +199,7 @@ impl RedisServer {
             .stdout(log)
             .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server is installed (scripts/test installs it)");
+            .expect("the server can be run (scripts/test installs redis-server)");
         self.process = Some(process);
         let ready = if self.sentinel { "+monitor master" } else { "Ready to accept connections" };
         let mut up = false;
@@ -276,6 +278,12 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The server to start: what `LENTLY_REDIS_SERVER` names, for instance a `valkey-server`, or else `redis-server`.
+#[expect(clippy::disallowed_methods, reason = "a variable of the tests; no configuration of Lently")]
+fn program() -> OsString {
+    std::env::var_os("LENTLY_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
 fn free_port() -> u16 {
