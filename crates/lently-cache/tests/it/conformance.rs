@@ -1,7 +1,7 @@
 //! The promises of `lently_cache::conformance`, over each remote tier there is.
 
-use lently_cache::{RedisConfig, RemoteConfig, TlsConfig, conformance};
-use lently_testing::{ClusterDeployment, RedisOptions, RedisServer, SentinelDeployment};
+use lently_cache::{Deployment, RedisConfig, RemoteConfig, TlsConfig, conformance};
+use lently_testing::{ClusterDeployment, RedisOptions, RedisServer, SentinelDeployment, SentinelOptions};
 use tempfile::TempDir;
 
 use crate::{
@@ -74,6 +74,23 @@ async fn redis_keeps_every_promise_to_a_user_of_few_rights_over_tls() {
     let user = Some(("lently".into(), RULES.into()));
     let server = RedisServer::start_with(RedisOptions { tls: true, user, ..RedisOptions::default() }).await;
     keeps_every_promise(as_user(redis_config(&server), &server)).await;
+}
+
+#[tokio::test]
+async fn a_primary_watched_by_sentinels_keeps_every_promise_to_a_user_of_few_rights_over_tls() {
+    let user = Some(("lently".into(), format!("{RULES} +role")));
+    let watching =
+        ">secret resetkeys -@all +auth +ping +hello +sentinel|get-master-addr-by-name +sentinel|master";
+    let options = SentinelOptions {
+        server: RedisOptions { tls: true, user, ..RedisOptions::default() },
+        sentinel_user: Some(("lently".into(), watching.into())),
+        ..SentinelOptions::default()
+    };
+    let deployment = SentinelDeployment::start_with(options).await;
+    let mut config = as_user(sentinel_config(&deployment), &deployment.servers[0]);
+    let Deployment::Sentinel(sentinel) = &mut config.deployment else { unreachable!("it names Sentinels") };
+    (sentinel.username, sentinel.password) = (config.username.clone(), config.password.clone());
+    keeps_every_promise(config).await;
 }
 
 #[tokio::test]

@@ -19,11 +19,13 @@ pub struct SentinelOptions {
     pub server: RedisOptions,
     /// The Sentinels' own password.
     pub sentinel_password: Option<String>,
+    /// An ACL user of the Sentinels, as [`RedisOptions::user`].
+    pub sentinel_user: Option<(String, String)>,
 }
 
 impl Default for SentinelOptions {
     fn default() -> Self {
-        Self { replicas: 1, server: RedisOptions::default(), sentinel_password: None }
+        Self { replicas: 1, server: RedisOptions::default(), sentinel_password: None, sentinel_user: None }
     }
 }
 
@@ -69,6 +71,7 @@ impl SentinelDeployment {
         for _ in 0..SENTINELS {
             let watching = RedisOptions {
                 password: options.sentinel_password.clone(),
+                user: options.sentinel_user.clone(),
                 tls: options.server.tls,
                 ..RedisOptions::default()
             };
