@@ -104,6 +104,19 @@ impl Disk {
         .map(|stored| stored.map(Bytes::from))
     }
 
+    pub(crate) async fn get_many(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, CacheError> {
+        let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        self.read(move |connection, now| {
+            let mut read =
+                connection.prepare_cached("SELECT stored FROM entries WHERE key = ?1 AND expires_at > ?2")?;
+            let stored = keys
+                .iter()
+                .map(|key| read.query_row(params![key, now], |row| row.get::<_, Vec<u8>>(0)).optional());
+            stored.map(|stored| Ok(stored?.map(Bytes::from))).collect()
+        })
+        .await
+    }
+
     pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
         let key = key.to_owned();
         let max_bytes = self.0.max_bytes;

@@ -386,6 +386,8 @@ pub struct WarmEntry {
     pub policy: Policy,
     /// The value.
     pub value: Bytes,
+    /// What it took.
+    pub cost: Cost,
 }
 
 /// What became of a batch of [`WarmEntry`].

@@ -7,6 +7,7 @@ mod config;
 mod dial;
 mod lease;
 mod link;
+mod many;
 mod node;
 mod sentinel;
 mod slots;

@@ -70,6 +70,18 @@ impl Remote {
         }
     }
 
+    /// What is stored under many keys, in their order, in one round trip.
+    pub(crate) async fn get_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>, CacheError>> {
+        match self {
+            Self::None => vec![Ok(None); keys.len()],
+            Self::Disk(disk) => match disk.get_many(keys).await {
+                Ok(stored) => stored.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error); keys.len()],
+            },
+            Self::Redis(redis) => redis.get_many(keys).await,
+        }
+    }
+
     /// Stores a value; it wins over a fetch that is under way anywhere.
     pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
         match self {

@@ -4,6 +4,8 @@
 mod asking;
 mod config;
 mod flying;
+mod looking;
+mod many;
 mod tagging;
 mod wish;
 
@@ -17,13 +19,14 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::config::{CacheConfig, RemoteConfig};
+use self::looking::Sought;
 use crate::{
     budget::Budget,
     clock::{Clock, between},
     coherence::Notice,
     disk::Disk,
-    entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier, WarmEntry, WarmReport},
-    envelope::{self, BareLife, Decoded, Limits},
+    entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier},
+    envelope,
     error::CacheError,
     failure::Failures,
     flight::Flights,
@@ -137,17 +140,10 @@ impl CacheService {
         }
         let began = Instant::now();
         let lookup = match check_key(key) {
-            Ok(()) => self.0.look_up(kind, key, None).await,
+            Ok(()) => self.0.look_up(Sought { key, kind, fresh: None }).await,
             Err(_) => Lookup::Missing(MissReason::Absent),
         };
-        match &lookup {
-            Lookup::Fresh(entry) => {
-                self.0.counters.ended(kind, Ended::Hit(entry.tier), Some(entry), Some(began.elapsed()));
-            }
-            Lookup::Stale(_) | Lookup::Missing(_) => {
-                self.0.counters.ended(kind, Ended::Missing, None, Some(began.elapsed()));
-            }
-        }
+        self.0.count(kind, &lookup, began);
         lookup
     }
 
@@ -163,20 +159,8 @@ impl CacheService {
         value: Bytes,
         cost: Cost,
     ) -> Result<Stored, CacheError> {
-        check_key(key).and_then(|()| policy.tags.check()).map_err(CacheError::BadKey)?;
-        if value.len() as u64 > self.0.max_value_bytes {
-            return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.0.max_value_bytes });
-        }
-        let mut entry = envelope::entry(policy, value, cost, policy.fresh, self.0.clock.now());
         let (inner, key, policy) = (self.0.clone(), Arc::<str>::from(key), policy.clone());
-        self.to_its_end(async move {
-            inner.flights.fence(&key).await;
-            inner.failures.forget(&key);
-            inner.resting.forget(&key);
-            entry.tagged = inner.snapshot(&policy).await;
-            Ok(inner.store(&key, &policy, &entry, Right::Set).await)
-        })
-        .await
+        self.to_its_end(async move { inner.put(&key, &policy, value, cost).await }).await
     }
 
     /// Deletes `key` in both tiers; 1 if any had it. What is being fetched for it goes to those who wait and is not
@@ -296,18 +280,6 @@ impl CacheService {
         }
     }
 
-    /// Stores many values at once; those that no tier took are counted, not thrown.
-    pub async fn warm(&self, entries: Vec<WarmEntry>) -> WarmReport {
-        let mut report = WarmReport::default();
-        for WarmEntry { key, policy, value } in entries {
-            match self.set(&key, &policy, value, Cost::default()).await {
-                Ok(stored) if stored.anywhere() => report.stored += 1,
-                _ => report.failed += 1,
-            }
-        }
-        report
-    }
-
     /// What happened since the start or the last [`reset`](Self::reset).
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -374,96 +346,33 @@ impl Inner {
         }
     }
 
-    /// Memory, then the remote tier. Fills memory. `policy_fresh` is the life a bare value would have.
-    async fn look_up(&self, kind: Kind, key: &str, policy_fresh: Option<Duration>) -> Lookup {
-        let now = self.clock.now();
-        let mut unwritten = false;
-        let (held, nothing) = match self.memory.get(key, now) {
-            Found::Trusted(entry) => return Lookup::of(entry, now),
-            Found::Doubtful(entry) => (Some(entry), MissReason::Absent),
-            Found::Unwritten(entry) => {
-                unwritten = true;
-                (Some(entry), MissReason::Absent)
-            }
-            Found::Expired => {
-                self.memory.remove(key);
-                (None, MissReason::Expired)
-            }
-            Found::Outdated(entry) if self.remote.tier().is_none() => {
-                let ticket = self.memory.ticket(key);
-                let Some(entry) = self.admit(entry).await else {
-                    self.memory.remove_outdated(key);
-                    return Lookup::Missing(MissReason::Invalidated);
-                };
-                self.memory.keep_alone(&Arc::from(key), &entry, ticket);
-                return Lookup::of(entry, now);
-            }
-            Found::Outdated(_) => (None, MissReason::Absent),
-            Found::Absent => (None, MissReason::Absent),
+    /// Counts what a plain look found.
+    fn count(&self, kind: Kind, lookup: &Lookup, began: Instant) {
+        let (ended, entry) = match lookup {
+            Lookup::Fresh(entry) => (Ended::Hit(entry.tier), Some(entry)),
+            Lookup::Stale(_) | Lookup::Missing(_) => (Ended::Missing, None),
         };
-        let Some(tier) = self.remote.tier() else { return Lookup::Missing(nothing) };
-        let ticket = self.memory.ticket(key);
-        let stored = match self.remote.get(key).await {
-            Err(CacheError::WrongType) => return Lookup::Missing(MissReason::Unreadable),
-            answer => self.swallow_count(answer),
-        };
-        let found = match stored {
-            Ok(Some(stored)) => self.decode(&stored, kind, tier, key, policy_fresh).await,
-            Ok(None) => Decoded::Absent,
-            Err(_) => {
-                return held.map_or(Lookup::Missing(MissReason::TierResting), |entry| Lookup::of(entry, now));
-            }
-        };
-        // What never got there, and is newer than what did: the only copy of what was paid for.
-        if let Some(mine) = held.as_ref().filter(|_| unwritten)
-            && !matches!(&found, Decoded::Entry(theirs) if theirs.fetched_at > mine.fetched_at)
-            && let Some(mine) = &self.admit(mine.clone()).await
-        {
-            self.memory.keep_unwritten(&Arc::from(key), mine, ticket);
-            return Lookup::of(mine.clone(), now);
-        }
-        match found {
-            Decoded::Entry(entry) => {
-                let Some(entry) = self.admit(entry).await else {
-                    self.memory.remove_outdated(key);
-                    return Lookup::Missing(MissReason::Invalidated);
-                };
-                self.memory.fill(&Arc::from(key), &entry, ticket, self.clock.now());
-                Lookup::of(entry, self.clock.now())
-            }
-            Decoded::Absent => {
-                match held {
-                    Some(_) => drop(self.memory.remove(key)),
-                    None => self.memory.remove_outdated(key),
-                }
-                Lookup::Missing(nothing)
-            }
-            Decoded::Expired => Lookup::Missing(MissReason::Expired),
-            Decoded::Unreadable => Lookup::Missing(MissReason::Unreadable),
-        }
+        self.counters.ended(kind, ended, entry, Some(began.elapsed()));
     }
 
-    fn decode_ours(&self, stored: &Bytes, kind: Kind, tier: Tier) -> Decoded {
-        let limits = Limits { max_value_bytes: self.max_value_bytes };
-        envelope::decode(stored, kind, tier, limits, self.clock.now(), None)
-    }
-
-    async fn decode(
+    /// Stores a value that a caller set.
+    async fn put(
         &self,
-        stored: &Bytes,
-        kind: Kind,
-        tier: Tier,
-        key: &str,
-        policy_fresh: Option<Duration>,
-    ) -> Decoded {
-        let limits = Limits { max_value_bytes: self.max_value_bytes };
-        let bare = if envelope::is_ours(stored) {
-            None
-        } else {
-            let ttl = self.remote.ttl(key).await.ok().flatten();
-            ttl.map(|ttl| BareLife { ttl: Some(ttl), fresh: policy_fresh.unwrap_or(ttl) })
-        };
-        envelope::decode(stored, kind, tier, limits, self.clock.now(), bare)
+        key: &Arc<str>,
+        policy: &Policy,
+        value: Bytes,
+        cost: Cost,
+    ) -> Result<Stored, CacheError> {
+        check_key(key).and_then(|()| policy.tags.check()).map_err(CacheError::BadKey)?;
+        if value.len() as u64 > self.max_value_bytes {
+            return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.max_value_bytes });
+        }
+        let mut entry = envelope::entry(policy, value, cost, policy.fresh, self.clock.now());
+        self.flights.fence(key).await;
+        self.failures.forget(key);
+        self.resting.forget(key);
+        entry.tagged = self.snapshot(policy).await;
+        Ok(self.store(key, policy, &entry, Right::Set).await)
     }
 
     /// Writes both tiers, by the right that `claim` gives.

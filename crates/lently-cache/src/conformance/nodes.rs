@@ -10,12 +10,13 @@ use super::{
 };
 use crate::{
     CacheService, Cost, FailureClass, FailureTtl, FetchError, Fetched, Lookup, MEMORY_TRUST, MissReason,
-    Outcome, Pattern, Policy, Tags, Tier,
+    Outcome, Pattern, Policy, Tags, Tier, WarmEntry,
 };
 
-pub(super) static PROMISES: [Promise; 8] = promises! {
+pub(super) static PROMISES: [Promise; 9] = promises! {
     Needs::Sharing;
     another_node_finds_what_one_has_stored
+    another_node_finds_many_at_once_each_in_its_place
     the_remote_tier_minds_the_times_of_an_entry
     any_bytes_come_back_from_the_remote_tier
     an_entry_of_another_schema_is_a_miss
@@ -57,6 +58,26 @@ async fn another_node_finds_what_one_has_stored(site: &Site) -> Kept {
     );
     let again = there.get_or_set("thing:1", &policy(), upstream.value("2")).await?;
     ensure_eq!((again.outcome, upstream.calls()), (Outcome::Hit, 1), "get_or_set on the other node");
+    Ok(())
+}
+
+async fn another_node_finds_many_at_once_each_in_its_place(site: &Site) -> Kept {
+    let (here, there) = (site.node().await?, site.forgetful_node().await?);
+    let keys: Vec<String> = (0..120).map(|n| format!("thing:{n}")).collect();
+    // Every sixth is not there.
+    let entries = keys.iter().enumerate().filter(|(n, _)| n % 6 != 0).map(|(_, key)| WarmEntry {
+        key: key.clone(),
+        policy: policy(),
+        value: key.clone().into(),
+        cost: Cost::default(),
+    });
+    for stored in here.set_many(entries.collect()).await {
+        ensure!(stored?.remote, "the remote tier took less than all");
+    }
+    for (n, lookup) in there.get_many(THING, &keys).await.into_iter().enumerate() {
+        let expected = (n % 6 != 0).then(|| Bytes::from(keys[n].clone()));
+        ensure_eq!(lookup.entry().map(|entry| entry.value.clone()), expected, keys[n]);
+    }
     Ok(())
 }
 

@@ -316,8 +316,12 @@ async fn flush_empties_the_cache(site: &Site) -> Kept {
 
 async fn warming_stores_many_and_counts_what_it_could_not(site: &Site) -> Kept {
     let node = site.node().await?;
-    let entry =
-        |key: &str, value: Vec<u8>| WarmEntry { key: key.to_owned(), policy: policy(), value: value.into() };
+    let entry = |key: &str, value: Vec<u8>| WarmEntry {
+        key: key.to_owned(),
+        policy: policy(),
+        value: value.into(),
+        cost: Cost::default(),
+    };
     let entries = vec![
         entry("thing:1", b"1".to_vec()),
         entry("thing:2", b"2".to_vec()),

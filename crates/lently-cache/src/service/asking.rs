@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     CacheService, Inner, check_key,
+    looking::Sought,
     wish::{Takes, Wish},
 };
 use crate::{
@@ -220,9 +221,7 @@ impl Inner {
     /// What a tier has, for a caller who wants nothing fetched.
     async fn find(&self, key: &str, policy: &Policy, wish: &Wish) -> Result<Answer, FetchError> {
         let began = Instant::now();
-        if let Lookup::Fresh(entry) | Lookup::Stale(entry) =
-            self.look_up(policy.kind, key, Some(policy.fresh)).await
-        {
+        if let Lookup::Fresh(entry) | Lookup::Stale(entry) = self.look_up(Sought::by(policy, key)).await {
             let outcome = match self.judge(wish, &entry, policy, self.clock.now()) {
                 Verdict::Fresh => Some(Outcome::Hit),
                 Verdict::Stale(_) => Some(Outcome::Stale(StaleReason::OnlyIfCached)),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     Inner, Right, asking,
     asking::reason,
+    looking::Sought,
     wish::{Takes, Wish},
 };
 use crate::{
@@ -53,9 +54,7 @@ impl Inner {
         let mut kept = None;
         if !wish.anew {
             let began = Instant::now();
-            if let Lookup::Fresh(entry) | Lookup::Stale(entry) =
-                self.look_up(policy.kind, key, Some(policy.fresh)).await
-            {
+            if let Lookup::Fresh(entry) | Lookup::Stale(entry) = self.look_up(Sought::by(policy, key)).await {
                 let now = self.clock.now();
                 match self.judge(&wish, &entry, policy, now) {
                     asking::Verdict::Fresh if self.is_to_be_refreshed_ahead(key, &entry, policy, now) => {
@@ -136,7 +135,7 @@ impl Inner {
         };
         self.counters.fetched_in(policy.kind, Err(error.class()), took);
         let kept = match kept {
-            None if wish.anew => match self.look_up(policy.kind, key, Some(policy.fresh)).await {
+            None if wish.anew => match self.look_up(Sought::by(policy, key)).await {
                 Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),
                 Lookup::Missing(_) => None,
             },

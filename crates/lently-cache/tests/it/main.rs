@@ -1,6 +1,7 @@
 //! The cache as its users meet it: real Redis processes, a real disk file, a clock moved by hand.
 
 mod bare;
+mod bulk;
 mod cluster;
 mod coherence;
 mod conformance;

@@ -21,7 +21,7 @@ pub fn cluster_config(cluster: &ClusterDeployment) -> RedisConfig {
     RedisConfig { deployment: Deployment::Cluster, port, ..RedisConfig::default() }
 }
 
-async fn on(cluster: &ClusterDeployment) -> Bench {
+pub async fn on(cluster: &ClusterDeployment) -> Bench {
     let bench = open(RemoteConfig::Redis(cluster_config(cluster))).await;
     is_up(&bench.cache).await;
     bench

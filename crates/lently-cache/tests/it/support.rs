@@ -16,6 +16,7 @@ use lently_cache::{
     Lookup, Policy, RedisConfig, RemoteConfig, Tags, Tier,
 };
 use lently_testing::{RedisOptions, RedisServer, wait_until};
+use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +87,21 @@ pub fn disk(path: &Path) -> RemoteConfig {
 
 pub fn redis(server: &RedisServer) -> RemoteConfig {
     RemoteConfig::Redis(redis_config(server))
+}
+
+/// The same on memory alone, on a disk file and on Redis.
+pub async fn everywhere(story: impl AsyncFn(&Bench)) {
+    let folder = TempDir::new().expect("a folder");
+    let server = RedisServer::start().await;
+    story(&in_memory().await).await;
+    story(&on_disk(&folder.path().join("cache.sqlite")).await).await;
+    let bench = on_redis(&server).await;
+    tracks(&bench).await;
+    story(&bench).await;
+}
+
+pub async fn tracks(bench: &Bench) {
+    wait_until("changes are told", BOUND, async || bench.cache.health().tracking).await;
 }
 
 /// A cache whose user may do nothing but read and write: no notices, no scripts.

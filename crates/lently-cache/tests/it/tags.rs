@@ -11,26 +11,11 @@ use lently_testing::{RedisServer, wait_until};
 use tempfile::TempDir;
 
 use crate::support::{
-    BOUND, Bench, Gate, THING, Upstream, config, in_memory, look, manual_clock, on_a_strict_redis, on_disk,
-    on_redis, open_with, policy, redis,
+    BOUND, Bench, Gate, THING, Upstream, config, everywhere, look, manual_clock, on_a_strict_redis, on_disk,
+    on_redis, open_with, policy, redis, tracks,
 };
 
 const INVALIDATED: Lookup = Lookup::Missing(MissReason::Invalidated);
-
-/// The same on memory alone, on a disk file and on Redis.
-async fn everywhere(story: impl AsyncFn(&Bench)) {
-    let folder = TempDir::new().expect("a folder");
-    let server = RedisServer::start().await;
-    story(&in_memory().await).await;
-    story(&on_disk(&folder.path().join("cache.sqlite")).await).await;
-    let bench = on_redis(&server).await;
-    tracks(&bench).await;
-    story(&bench).await;
-}
-
-async fn tracks(bench: &Bench) {
-    wait_until("changes are told", BOUND, async || bench.cache.health().tracking).await;
-}
 
 fn tagged(tags: &[&str]) -> Policy {
     Policy { tags: Tags::new(tags), ..policy() }

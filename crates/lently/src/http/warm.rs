@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use bytes::Bytes;
-use lently_cache::{Controls, WarmEntry};
+use lently_cache::{Controls, Cost, WarmEntry};
 use lently_service::{CommentsRequest, UserPlan, shape};
 use lently_upstream::{CommentOrder, VideoId};
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ impl EntryBody {
             let detail = format!("the value of `{}` is not of its kind: {error}", self.key);
             Problem::invalid("value", detail).with("key", self.key.as_str())
         })?;
-        Ok(WarmEntry { key: self.key, policy, value })
+        Ok(WarmEntry { key: self.key, policy, value, cost: Cost::default() })
     }
 }
 
