@@ -377,6 +377,17 @@ impl Stored {
     }
 }
 
+/// An id whose value is wanted, one of many.
+#[derive(Clone, Debug)]
+pub struct Wanted<I> {
+    /// What the upstream calls it.
+    pub id: I,
+    /// Its key, without prefix.
+    pub key: String,
+    /// How its value is treated; tags may be its own.
+    pub policy: Policy,
+}
+
 /// A value to put into the cache ahead of being asked for.
 #[derive(Clone, Debug)]
 pub struct WarmEntry {

@@ -56,6 +56,7 @@
 pub mod bench;
 mod breaker;
 mod budget;
+mod bulk;
 mod clock;
 mod coherence;
 #[cfg(feature = "conformance")]
@@ -84,11 +85,12 @@ mod tags;
 pub use self::redis::{ByteStream, OpenStream, Transport};
 pub use self::{
     budget::{Allowance, Budget},
+    bulk::{Batch, Batching, Bulk},
     clock::Clock,
     coherence::MEMORY_TRUST,
     entry::{
         Answer, Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, Outcome,
-        PatternReport, StaleReason, Stored, Tier, WarmEntry, WarmReport,
+        PatternReport, StaleReason, Stored, Tier, Wanted, WarmEntry, WarmReport,
     },
     error::CacheError,
     failure::FailureTtl,

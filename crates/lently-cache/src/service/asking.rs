@@ -1,6 +1,9 @@
 //! `get_or_set`: a caller's way to a value. It recalls, joins or leads a flight, and takes what lands or asks again.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     budget::Allowance,
     clock::later,
-    entry::{Answer, Entry, FetchError, FetchFailure, Fetched, Lookup, Outcome, StaleReason, Tier},
+    entry::{Answer, Entry, FetchError, FetchFailure, Fetched, Lookup, Outcome, StaleReason},
     flight::{Boarding, Flight, Landed, Leader},
     memory::Found,
     policy::{Controls, Policy},
@@ -62,45 +65,55 @@ impl CacheService {
         let timed = inner.counters.is_to_be_timed(policy.kind).then(Instant::now);
         let now = inner.clock.now();
         let wish = Wish::of(controls, now);
+        let mut fetch = fetch;
         if let Found::Trusted(entry) = inner.memory.get(key, now) {
-            match inner.judge(&wish, &entry, policy, now) {
-                Verdict::Fresh => {
-                    inner.counters.ended(
-                        policy.kind,
-                        Ended::Hit(Tier::Memory),
-                        Some(&entry),
-                        timed.map(|began| began.elapsed()),
-                    );
-                    if !controls.only_if_cached && inner.is_to_be_refreshed_ahead(key, &entry, policy, now) {
-                        self.refresh_behind(key, &entry, policy, now, fetch);
-                    }
-                    return Ok(Answer { entry, outcome: Outcome::Hit });
+            match self.serve(key, policy, &wish, &entry, now, fetch) {
+                Ok(outcome) => {
+                    inner.count_served(policy, &entry, outcome, timed.map(|began| began.elapsed()));
+                    return Ok(Answer { entry, outcome });
                 }
-                Verdict::Stale(allowance) => {
-                    inner.counters.ended(
-                        policy.kind,
-                        Ended::Stale(Tier::Memory),
-                        Some(&entry),
-                        timed.map(|began| began.elapsed()),
-                    );
-                    let reason = match allowance {
-                        _ if controls.only_if_cached => StaleReason::OnlyIfCached,
-                        Allowance::Spare { .. } => StaleReason::Budget,
-                        Allowance::Refresh => self.refresh_behind(key, &entry, policy, now, fetch),
-                    };
-                    return Ok(Answer { entry, outcome: Outcome::Stale(reason) });
-                }
-                Verdict::No => {}
+                Err(unused) => fetch = unused,
             }
         }
-        if controls.only_if_cached {
+        if wish.only_if_cached {
             return inner.find(key, policy, &wish).await;
         }
         self.ask(key, policy, wish, fetch).await
     }
 
+    /// How an entry that a tier has is served, if it will do, and begins the refresh that it is due; gives `fetch` back where the
+    /// entry will not do.
+    pub(super) fn serve<F, Fut>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        wish: &Wish,
+        entry: &Entry,
+        now: Timestamp,
+        fetch: F,
+    ) -> Result<Outcome, F>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        match self.0.judge(wish, entry, policy, now) {
+            Verdict::Fresh => {
+                if !wish.only_if_cached && self.0.is_to_be_refreshed_ahead(key, entry, policy, now) {
+                    self.refresh_behind(key, entry, policy, now, fetch);
+                }
+                Ok(Outcome::Hit)
+            }
+            Verdict::Stale(_) if wish.only_if_cached => Ok(Outcome::Stale(StaleReason::OnlyIfCached)),
+            Verdict::Stale(Allowance::Spare { .. }) => Ok(Outcome::Stale(StaleReason::Budget)),
+            Verdict::Stale(Allowance::Refresh) => {
+                Ok(Outcome::Stale(self.refresh_behind(key, entry, policy, now, fetch)))
+            }
+            Verdict::No => Err(fetch),
+        }
+    }
+
     /// Joins flights until one lands with what will do, or leads one.
-    async fn ask<F, Fut>(
+    pub(super) async fn ask<F, Fut>(
         &self,
         key: &str,
         policy: &Policy,
@@ -218,6 +231,19 @@ impl Inner {
         if takes == Takes::Stale { Verdict::Stale(allowance) } else { Verdict::No }
     }
 
+    /// Counts an entry of a tier that was served.
+    pub(super) fn count_served(
+        &self,
+        policy: &Policy,
+        entry: &Entry,
+        outcome: Outcome,
+        took: Option<Duration>,
+    ) {
+        let hit = outcome == Outcome::Hit;
+        let ended = if hit { Ended::Hit(entry.tier) } else { Ended::Stale(entry.tier) };
+        self.counters.ended(policy.kind, ended, Some(entry), took);
+    }
+
     /// What a tier has, for a caller who wants nothing fetched.
     async fn find(&self, key: &str, policy: &Policy, wish: &Wish) -> Result<Answer, FetchError> {
         let began = Instant::now();
@@ -228,9 +254,7 @@ impl Inner {
                 Verdict::No => None,
             };
             if let Some(outcome) = outcome {
-                let hit = outcome == Outcome::Hit;
-                let ended = if hit { Ended::Hit(entry.tier) } else { Ended::Stale(entry.tier) };
-                self.counters.ended(policy.kind, ended, Some(&entry), Some(began.elapsed()));
+                self.count_served(policy, &entry, outcome, Some(began.elapsed()));
                 return Ok(Answer { entry, outcome });
             }
         }

@@ -1,15 +1,20 @@
-//! Many keys at once: read in one round trip, written one behind the other without waiting for each answer.
+//! Many keys at once: read in one round trip, written one behind the other without waiting for each answer, fetched together.
 
-use std::{sync::Arc, time::Instant};
+use std::{hash::Hash, sync::Arc, time::Instant};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::join_all, stream};
 
-use super::{CacheService, check_key, looking::Sought};
+use super::{CacheService, check_key, looking::Sought, wish::Wish};
 use crate::{
-    entry::{Lookup, MissReason, Stored, WarmEntry, WarmReport},
+    bulk::{Batch, Batching, Bulk},
+    entry::{Answer, FetchError, FetchFailure, Lookup, MissReason, Stored, Wanted, WarmEntry, WarmReport},
     error::CacheError,
-    policy::Kind,
+    policy::{Controls, Kind},
+    stats::Ended,
 };
+
+/// Ids that are under way at once for one caller.
+const ASKED_AT_ONCE: usize = 1000;
 
 /// Values that are being written at once for one caller.
 const WRITTEN_AT_ONCE: usize = 50;
@@ -36,6 +41,131 @@ impl CacheService {
             lookups[place] = lookup;
         }
         lookups
+    }
+
+    /// A loader whose `call` fetches many ids at once, for [`get_or_set_many`](Self::get_or_set_many), and for
+    /// [`get_or_set`](Self::get_or_set) through [`Bulk::fetch`]. Make one for each sort of upstream call and keep it: only those
+    /// who share it share batches. Calls run on the cache's own tasks: one that has begun goes on when its callers leave.
+    pub fn bulk<I, F, Fut>(&self, batching: Batching, call: F) -> Bulk<I>
+    where
+        I: Clone + Eq + Hash + Send + Sync + 'static,
+        F: Fn(Vec<I>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Batch<I>, FetchFailure>> + Send + 'static,
+    {
+        Bulk::new(batching, self.0.tasks.clone(), call)
+    }
+
+    /// The values of many ids, in their order, each as [`get_or_set`](Self::get_or_set) would answer: from a tier, from a fetch of
+    /// the same key that is under way here or on another node, alone or in a batch, or else fetched by `bulk` together with
+    /// whatever else is asked for at the time. One that fails costs the others nothing. Of each it is remembered that it failed,
+    /// or that it is missing, as `policy.failures` says.
+    ///
+    /// The tiers are read in one round trip for each 50 keys. Of a longer list 1,000 ids are under way at a time. Dropping the
+    /// call is free: what is being fetched goes on and is kept.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use lently_cache::{AfterWait, Budget, CacheConfig, CacheService, Clock, FailureTtl, Kind, Policy, RemoteConfig, Tags};
+    /// use lently_cache::{Batch, Batching, FailureClass, Fetched, Wanted};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # const VIDEO: Kind = Kind { name: "video", schema: 1 };
+    /// # let cache = CacheService::open(CacheConfig {
+    /// #     kinds: &[VIDEO], prefix: "example:".to_owned(), memory_bytes: 1 << 20, remote: RemoteConfig::None,
+    /// #     clock: Clock::system(), tasks: Default::default(), max_value_bytes: 1 << 16, budget: Budget::UNLIMITED,
+    /// # }).await?;
+    /// # let policy = Policy {
+    /// #     kind: VIDEO, fresh: Duration::from_secs(60), stale: Duration::ZERO, retention: Duration::from_secs(3600),
+    /// #     refresh_ahead: Duration::ZERO, fetch_timeout: Duration::from_secs(5), after_wait: AfterWait::Fetch,
+    /// #     failures: FailureTtl::default(), tags: Tags::NONE,
+    /// # };
+    /// let videos = cache.bulk(Batching::default(), |ids: Vec<u32>| async move {
+    ///     // One call for all of them; upstream knows the even ones.
+    ///     Ok(ids.into_iter().filter(|id| id % 2 == 0).map(|id| (id, Ok(Fetched::new(id.to_string())))).collect::<Batch<_>>())
+    /// });
+    /// let wanted: Vec<_> =
+    ///     [4, 7].map(|id| Wanted { id, key: format!("video:{id}"), policy: policy.clone() }).into();
+    /// let answers = cache.get_or_set_many(&wanted, &videos).await;
+    /// assert_eq!(answers[0].as_ref().map(|answer| &answer.entry.value[..]).ok(), Some(&b"4"[..]));
+    /// assert!(answers[1].as_ref().is_err_and(|error| error.class() == FailureClass::NotFound));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_or_set_many<I>(
+        &self,
+        wanted: &[Wanted<I>],
+        bulk: &Bulk<I>,
+    ) -> Vec<Result<Answer, FetchError>>
+    where
+        I: Clone + Eq + Hash + Send + Sync + 'static,
+    {
+        self.get_or_set_many_with(wanted, &Controls::DEFAULT, bulk).await
+    }
+
+    /// The same for a caller who wants something else than the policies say.
+    pub async fn get_or_set_many_with<I>(
+        &self,
+        wanted: &[Wanted<I>],
+        controls: &Controls,
+        bulk: &Bulk<I>,
+    ) -> Vec<Result<Answer, FetchError>>
+    where
+        I: Clone + Eq + Hash + Send + Sync + 'static,
+    {
+        let mut answers = Vec::with_capacity(wanted.len());
+        for wanted in wanted.chunks(ASKED_AT_ONCE) {
+            let wish = Wish::of(controls, self.0.clock.now());
+            let began = Instant::now();
+            let mut lookups = vec![None; wanted.len()];
+            if !wish.anew || wish.only_if_cached {
+                let usable: Vec<usize> =
+                    (0..wanted.len()).filter(|&place| check_key(&wanted[place].key).is_ok()).collect();
+                let sought: Vec<_> = usable
+                    .iter()
+                    .map(|&place| Sought::by(&wanted[place].policy, &wanted[place].key))
+                    .collect();
+                for (place, lookup) in usable.into_iter().zip(self.0.look_up_many(&sought).await) {
+                    lookups[place] = Some(lookup);
+                }
+            }
+            let each = wanted.iter().zip(lookups);
+            answers.extend(
+                join_all(each.map(|(wanted, found)| self.one(wanted, found, wish, bulk, began))).await,
+            );
+        }
+        answers
+    }
+
+    /// One of many, of which the tiers were asked already.
+    async fn one<I>(
+        &self,
+        Wanted { id, key, policy }: &Wanted<I>,
+        found: Option<Lookup>,
+        wish: Wish,
+        bulk: &Bulk<I>,
+        began: Instant,
+    ) -> Result<Answer, FetchError>
+    where
+        I: Clone + Eq + Hash + Send + Sync + 'static,
+    {
+        check_key(key).and_then(|()| policy.tags.check()).map_err(FetchError::BadKey)?;
+        let (own, id) = (bulk.clone(), id.clone());
+        let mut fetch = move || own.fetch(id);
+        if let Some(Lookup::Fresh(entry) | Lookup::Stale(entry)) = found {
+            match self.serve(key, policy, &wish, &entry, self.0.clock.now(), fetch) {
+                Ok(outcome) => {
+                    self.0.count_served(policy, &entry, outcome, Some(began.elapsed()));
+                    return Ok(Answer { entry, outcome });
+                }
+                Err(unused) => fetch = unused,
+            }
+        }
+        if wish.only_if_cached {
+            self.0.counters.ended(policy.kind, Ended::Missing, None, Some(began.elapsed()));
+            return Err(FetchError::NotCached);
+        }
+        self.ask(key, policy, wish, fetch).await
     }
 
     /// Stores many values, each as [`set`](Self::set) does; what became of each, in their order. Of two values of the same key

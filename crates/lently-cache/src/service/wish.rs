@@ -20,6 +20,8 @@ pub(super) struct Wish {
     stale: AcceptStale,
     /// What is fetched may be stored.
     pub store: bool,
+    /// Nothing is fetched, neither now nor behind.
+    pub only_if_cached: bool,
 }
 
 /// Whether a stored entry will do.
@@ -41,13 +43,25 @@ impl Wish {
             (Some(_), AcceptStale::ByPolicy) => AcceptStale::Within(Duration::ZERO),
             (_, stale) => stale,
         };
-        Self { anew: controls.no_cache, since, stale, store: !controls.no_store }
+        Self {
+            anew: controls.no_cache,
+            since,
+            stale,
+            store: !controls.no_store,
+            only_if_cached: controls.only_if_cached,
+        }
     }
 
     /// A newer value than this one, which is still there.
     pub(super) fn newer_than(entry: &Entry) -> Self {
         let since = entry.fetched_at.checked_add(SignedDuration::from_nanos(1)).ok();
-        Self { anew: false, since, stale: AcceptStale::Within(Duration::ZERO), store: true }
+        Self {
+            anew: false,
+            since,
+            stale: AcceptStale::Within(Duration::ZERO),
+            store: true,
+            only_if_cached: false,
+        }
     }
 
     pub(super) fn takes(&self, entry: &Entry, now: Timestamp) -> Takes {

@@ -181,6 +181,12 @@ impl Gate {
         Self(Arc::new(Semaphore::new(0)), Upstream::default())
     }
 
+    pub fn opened() -> Self {
+        let gate = Self::new();
+        gate.open();
+        gate
+    }
+
     pub fn calls(&self) -> u64 {
         self.1.calls()
     }
