@@ -4,6 +4,7 @@
 //! It starts a `redis-server` of its own on a free port of loopback and speaks to no other. The contestants take turns, round after
 //! round, and a ratio is the median of the rounds' ratios, so that a machine that slows down slows all of them.
 
+mod bulk;
 mod coalescing;
 mod hits;
 mod patterns;
@@ -149,6 +150,8 @@ pub async fn run(keys: u64, mut told: impl FnMut(&str)) -> Result<Vec<Measured>,
     lines.extend(hits::in_memory().await?);
     told("hits in Redis");
     lines.extend(hits::in_redis(&server).await?);
+    told("50 ids at once");
+    lines.extend(bulk::of_50(&server).await?);
     told("waiters on one fetch");
     lines.extend(coalescing::waiters(&server).await?);
     told("changes by another node");
