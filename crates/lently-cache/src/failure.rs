@@ -191,6 +191,11 @@ impl Failures {
         None
     }
 
+    /// What is remembered, and for how long yet.
+    pub(crate) fn peek(&self, key: &str, now: Timestamp) -> Option<(FetchError, Duration)> {
+        self.0.peek(key).filter(|(_, until)| now < *until).map(|(error, until)| (error, between(now, until)))
+    }
+
     pub(crate) fn remember(&self, key: &Arc<str>, error: &FetchError, now: Timestamp, lasts: Duration) {
         self.0.insert(key.clone(), (error.clone(), later(now, lasts)));
     }

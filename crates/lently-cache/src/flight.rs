@@ -84,6 +84,11 @@ impl Flights {
         Boarding::Lead(leader)
     }
 
+    /// The key's flight, without joining it.
+    pub(crate) fn look(&self, key: &str) -> Option<Arc<Flight>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
     /// Forbids the key's flight to store what it brings, and lets the next caller begin a new one.
     pub(crate) async fn fence(&self, key: &str) {
         let flight = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -129,6 +134,11 @@ impl Flight {
     /// Its fetch begins, with these versions of its tags.
     pub(crate) fn begins_with(&self, tagged: &Tagged) {
         let _ = self.tagged.set(tagged.clone());
+    }
+
+    /// Whether its fetch has begun.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.tagged.get().is_some()
     }
 
     /// The versions of its tags where a change of one was heard of since.

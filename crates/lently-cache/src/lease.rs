@@ -102,6 +102,11 @@ impl Tokens {
         Self { process: rand::random(), next: AtomicU64::new(0) }
     }
 
+    /// Whether a token is of this process.
+    pub(crate) fn drew(&self, token: &str) -> bool {
+        token.starts_with(&format!("L{:016x}-", self.process))
+    }
+
     fn draw(&self) -> String {
         format!("L{:016x}-{}", self.process, self.next.fetch_add(1, Relaxed))
     }

@@ -65,6 +65,7 @@ mod disk;
 mod entry;
 mod envelope;
 mod error;
+mod explain;
 mod failure;
 mod flight;
 #[cfg(feature = "fuzzing")]
@@ -93,6 +94,10 @@ pub use self::{
         PatternReport, StaleReason, Stored, Tier, Wanted, WarmEntry, WarmReport,
     },
     error::CacheError,
+    explain::{
+        Explanation, FailureReport, FlightState, LeaseReport, NextReport, NextStep, TagReport, TagState,
+        TierReport, TierState, ValueReport,
+    },
     failure::FailureTtl,
     pattern::{Pattern, PatternError},
     policy::{AcceptStale, AfterWait, Controls, Cost, Kind, Policy},

@@ -109,7 +109,22 @@ impl Memory {
 
     /// Looks by the clock's `now`, and, where a copy is believed because of notices, by a clock that never jumps.
     pub(crate) fn get(&self, key: &str, now: Timestamp) -> Found {
-        let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(key)) else { return Found::Absent };
+        let held = self.cache.as_ref().and_then(|cache| cache.get(key));
+        held.map_or(Found::Absent, |held| self.judge(held, now))
+    }
+
+    /// The same, and no reason to keep the copy any longer.
+    pub(crate) fn peek(&self, key: &str, now: Timestamp) -> Found {
+        let held = self.cache.as_ref().and_then(|cache| cache.peek(key));
+        held.map_or(Found::Absent, |held| self.judge(held, now))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    #[inline]
+    fn judge(&self, held: Held, now: Timestamp) -> Found {
         if now >= held.entry.retain_until {
             return Found::Expired;
         }

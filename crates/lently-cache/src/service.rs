@@ -3,6 +3,7 @@
 
 mod asking;
 mod config;
+mod explaining;
 mod flying;
 mod looking;
 mod many;

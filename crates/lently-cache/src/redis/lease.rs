@@ -164,13 +164,26 @@ impl RedisClient {
         self.change(&script).await
     }
 
+    /// What the lease key holds, and for how long; `None` for nothing, and where leases are not used.
+    pub(crate) async fn leased(&self, key: &str) -> Result<Option<(Bytes, Duration)>, CacheError> {
+        if !self.may_script(key) {
+            return Ok(None);
+        }
+        let lease = self.lease(key);
+        let mut both = redis::pipe();
+        both.cmd("GET").arg(&lease).cmd("PTTL").arg(&lease);
+        let (held, left): (Found, i64) = self.send(Lane::Any, (&both).into()).await?;
+        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+        Ok(held.map(|held| (held.into(), left)))
+    }
+
     /// A number that is another after the key's server was restarted, or is another one; 0 where it is not known.
     pub(crate) fn server_run(&self, key: &str) -> u64 {
         self.node_of(key).map_or(0, |node| node.link.server_run())
     }
 
     /// Whether our user may run scripts; yes where nobody can be asked, for then nothing is run.
-    pub(super) fn may_script(&self, key: &str) -> bool {
+    pub(crate) fn may_script(&self, key: &str) -> bool {
         self.node_of(key).is_none_or(|node| node.link.may_script())
     }
 

@@ -344,7 +344,7 @@ impl Inner {
 
 /// Whether it is time to fetch a fresh value anew, for callers to come. The moment lies in the first half of the time ahead, at a
 /// place that the value's own hash chooses: on every node the same, for every value another.
-fn is_due_ahead(entry: &Entry, policy: &Policy, now: Timestamp) -> bool {
+pub(super) fn is_due_ahead(entry: &Entry, policy: &Policy, now: Timestamp) -> bool {
     if policy.refresh_ahead.is_zero() {
         return false;
     }

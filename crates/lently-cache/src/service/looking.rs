@@ -190,7 +190,7 @@ impl Inner {
         envelope::decode(stored, kind, tier, limits, self.clock.now(), None)
     }
 
-    async fn decode(
+    pub(super) async fn decode(
         &self,
         stored: &Bytes,
         kind: Kind,
