@@ -1,5 +1,7 @@
 //! `lently cache`: look into the cache or change it, the local one or a server's.
 
+mod explained;
+
 use lently_cache::{Controls, Lookup, Pattern, PatternReport};
 use lently_service::{CommentsRequest, EntryKind, UserPlan, keys::CacheKeys};
 use lently_upstream::{CommentOrder, VideoRef};
@@ -15,6 +17,7 @@ const EXAMPLES: &str = "\
 Examples:
   lently cache stats
   lently cache stats --server http://127.0.0.1:8000
+  lently cache explain video:dQw4w9WgXcQ
   lently cache pattern 'comments:*' --dry-run
   lently cache delete video:dQw4w9WgXcQ
   lently cache warm dQw4w9WgXcQ
@@ -41,6 +44,11 @@ enum What {
     Stats,
     /// Print the value of a key, as it is stored.
     Get {
+        /// Such as `video:dQw4w9WgXcQ`; without the prefix.
+        key: String,
+    },
+    /// Tell what each tier holds of a key, and what the next request for it does and why; fetch nothing.
+    Explain {
         /// Such as `video:dQw4w9WgXcQ`; without the prefix.
         key: String,
     },
@@ -88,6 +96,8 @@ pub(super) async fn run(args: Args) -> Result<(), CliError> {
     match told {
         Told::Value(bytes) => print_bytes(&bytes),
         Told::Facts(facts) => print(&show(&facts)),
+        Told::Explained(facts) if !args.json => print(&explained::lines(&facts)),
+        Told::Explained(facts) => print(&show(&facts)),
         Told::PartlyDone(facts) => print(&show(&facts)).and(Err(CliError::Told)),
     }
 }
@@ -95,6 +105,8 @@ pub(super) async fn run(args: Args) -> Result<(), CliError> {
 /// What came of a command.
 enum Told {
     Facts(Value),
+    /// What is held of a key.
+    Explained(Value),
     /// The facts, of which some are failures: those have been told.
     PartlyDone(Value),
     Value(Vec<u8>),
@@ -104,7 +116,7 @@ enum Told {
 /// meant.
 fn check(what: &What) -> Result<(), CliError> {
     let broad = match what {
-        What::Get { key } | What::Delete { key } => return kind_of(key).map(|_| ()),
+        What::Get { key } | What::Explain { key } | What::Delete { key } => return kind_of(key).map(|_| ()),
         What::Flush { yes } => !yes,
         What::Pattern { pattern, dry_run, yes } => pattern.matches_everything() && !dry_run && !yes,
         What::Stats | What::Warm { .. } => false,
@@ -151,6 +163,12 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
             };
             let left = entry.ttl_seconds(app.clock.now());
             return Ok(found(entry.tier.name(), left, &entry.value));
+        }
+        What::Explain { key } => {
+            let policy = app.config.ttl.policy(kind_of(key)?);
+            let explained = cache.explain(key, &policy).await.map_err(failed)?;
+            let facts = serde_json::to_value(explained).map_err(|error| CliError::of(&error))?;
+            return Ok(Told::Explained(facts));
         }
         What::Delete { key } => {
             let pattern = Pattern::parse(&Pattern::escape(key)).map_err(|error| CliError::of(&error))?;
@@ -252,6 +270,14 @@ async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError>
             let path = format!("/api/cache/value?key={}", query(key));
             let value: ServersValue = client.admin(Method::GET, &path, None).await?.parse()?;
             return Ok(found(&value.tier, value.ttl_seconds, value.value.get().as_bytes()));
+        }
+        What::Explain { key } => {
+            let path = format!("/api/cache/explain?key={}", query(key));
+            let mut facts = client.admin(Method::GET, &path, None).await?.expect_ok()?;
+            if let Some(facts) = facts.as_object_mut() {
+                facts.remove("success");
+            }
+            return Ok(Told::Explained(facts));
         }
         What::Delete { key } => {
             let path = format!("/api/cache/pattern?pattern={}", query(&Pattern::escape(key)));

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use lently_cache::{Lookup, MAX_KEY_BYTES, Pattern, Stats};
+use lently_cache::{Explanation, Lookup, MAX_KEY_BYTES, Pattern, Stats};
 use lently_service::{AnalysisId, EntryKind, PatternInvalidation, PatternMeasure, UserId};
 use lently_upstream::VideoId;
 use serde::{Deserialize, Serialize};
@@ -40,10 +40,10 @@ pub(super) async fn reset_stats(State(state): State<HttpState>) -> Response {
     Json(json!({ "success": true, "stats": state.app.cache.stats() })).into_response()
 }
 
-/// The query of a value.
+/// The query of a value, or of what is known of it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ValueQuery {
+pub(super) struct KeyQuery {
     key: String,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct ValueBody {
 /// Looks in the tiers only; what is not there is 404 and costs nothing.
 pub(super) async fn value(
     State(state): State<HttpState>,
-    Params(ValueQuery { key }): Params<ValueQuery>,
+    Params(KeyQuery { key }): Params<KeyQuery>,
 ) -> Result<Json<ValueBody>, Problem> {
     let kind = key_kind(&key)?;
     let (Lookup::Fresh(entry) | Lookup::Stale(entry)) = state.app.cache.get(kind.kind(), &key).await else {
@@ -72,6 +72,23 @@ pub(super) async fn value(
         .map_err(|_| Problem::internal("the value that is stored there is no JSON"))?;
     let ttl_seconds = entry.ttl_seconds(state.app.clock.now());
     Ok(Json(ValueBody { success: true, key, tier: entry.tier.name(), ttl_seconds, value }))
+}
+
+/// What is held of a key.
+#[derive(Serialize)]
+pub(super) struct ExplainBody {
+    success: bool,
+    #[serde(flatten)]
+    explanation: Explanation,
+}
+
+/// Tells what each tier holds of a key and what the next request would do; fetches and counts nothing.
+pub(super) async fn explain(
+    State(state): State<HttpState>,
+    Params(KeyQuery { key }): Params<KeyQuery>,
+) -> Result<Json<ExplainBody>, Problem> {
+    let policy = state.app.config.ttl.policy(key_kind(&key)?);
+    Ok(Json(ExplainBody { success: true, explanation: state.app.cache.explain(&key, &policy).await? }))
 }
 
 /// The kind of a key that is given by its name. Another application's key has none.

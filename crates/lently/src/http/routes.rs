@@ -88,6 +88,7 @@ fn routes() -> Vec<Route> {
         // The operator.
         post(Admin, "/api/cache/stats/reset", "count anew", cache_admin::reset_stats),
         get(Admin, "/api/cache/value", "a key's value as it is stored", cache_admin::value),
+        get(Admin, "/api/cache/explain", "what is held of a key, and what comes next", cache_admin::explain),
         delete(Admin, "/api/cache/analysis/{analysis_id}", "forget one analysis", cache_admin::delete_analysis),
         delete(Admin, "/api/cache/video/{video_id}", "forget a video's comments, metadata and transcripts", cache_admin::delete_video),
         delete(Admin, "/api/cache/user/{user_id}", "forget a user's analyses and quota", cache_admin::delete_user),

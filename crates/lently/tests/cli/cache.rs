@@ -70,6 +70,43 @@ fn a_servers_value_is_printed_as_the_local_one_is() {
     assert!(gone.code == Some(1) && gone.err.contains("no value for video:AAAAAAAAAAA"), "{}", gone.err);
 }
 
+#[test]
+fn a_key_is_explained_here_and_by_a_server() {
+    let (machine, id) = analyzed();
+    let (here, absent) = (format!("analysis:{id}"), "video:AAAAAAAAAAA");
+    let facts = machine.run(&["cache", "explain", &here, "--json"]).ok().json();
+    let states: Vec<_> =
+        facts["tiers"].as_array().expect("tiers").iter().map(|tier| tier["state"].as_str()).collect();
+    assert_eq!(
+        (states, &facts["next"]["tier"]),
+        (vec![Some("absent"), Some("fresh")], &json!("disk")),
+        "{facts}"
+    );
+    let machine = machine.with("ADMIN_API_KEY", KEY);
+    let server = machine.serve();
+    let there = machine.run(&["cache", "explain", &here, "--json", "--server", &server.address]).ok().json();
+    for name in ["key", "kind", "lease", "flight"] {
+        assert_eq!(there[name], facts[name], "{name}");
+    }
+    assert_eq!(there["tiers"][1]["value"]["etag"], facts["tiers"][1]["value"]["etag"]);
+    for told in [
+        machine.run(&["cache", "explain", absent]).ok().out,
+        machine.run(&["cache", "explain", absent, "--server", &server.address]).ok().out,
+    ] {
+        assert_eq!(
+            told,
+            "video:AAAAAAAAAAA\n  memory   absent\n  disk     absent\n  lease    not used\n  flight   none\n  \
+             next     fetch: no tier has a value\n"
+        );
+    }
+    let told = machine.run(&["cache", "explain", &here]).ok().out;
+    assert!(
+        told.contains("  disk     fresh, ") && told.contains("next     serve: disk has it, fresh for"),
+        "{told}"
+    );
+    assert_eq!(machine.run(&["cache", "explain", "nonsense"]).code, Some(2));
+}
+
 /// With an empty prefix, a key of another application is as near as one of ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_not_ours_is_not_deleted() {

@@ -29,6 +29,16 @@ fn case(route: &RouteInfo) -> Case {
             ],
             ..right(&format!("/api/cache/value?key=video:{}", plain()))
         },
+        "/api/cache/explain" => Case {
+            bad: vec![
+                bad("/api/cache/explain", 422),
+                bad("/api/cache/explain?key=", 422),
+                bad("/api/cache/explain?key=foreign:1", 422),
+                bad("/api/cache/explain?key=video:a%0Ab", 422),
+                bad("/api/cache/explain?key=video:a&value=true", 422),
+            ],
+            ..right(&format!("/api/cache/explain?key=video:{}", plain()))
+        },
         "/api/cache/analysis/{analysis_id}" => Case {
             bad: ["*", "A%2F", &"g".repeat(32)]
                 .map(|id| bad(&format!("/api/cache/analysis/{id}"), 422))
@@ -128,7 +138,7 @@ async fn call(
 
 fn admin_routes() -> Vec<RouteInfo> {
     let routes: Vec<_> = route_table().into_iter().filter(|route| route.who == Who::Admin).collect();
-    assert_eq!(routes.len(), 9);
+    assert_eq!(routes.len(), 10);
     routes
 }
 
@@ -256,6 +266,26 @@ async fn a_value_is_told_as_it_is_stored_and_looking_costs_nothing() {
     let mut served = video.json();
     served.as_object_mut().expect("an object").remove("cached");
     assert_eq!(body["value"], served);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_explained_before_and_after_it_is_fetched() {
+    let house = House::open().await;
+    let path = format!("/api/cache/explain?key=video:{}", plain());
+    let told = house.admin("GET", &path).await.expect(200);
+    assert_eq!(told.header("cache-control"), "no-store");
+    let body = told.json();
+    assert_eq!((&body["success"], &body["next"]["step"]), (&json!(true), &json!("fetch")), "{body}");
+    let before = house.get("/api/cache/stats").await.json();
+    assert_eq!((house.counts().units, &before["stats"]["total_requests"]), (0, &json!(0)));
+    let video = house.get(&format!("/api/youtube/videos/{}", plain())).await.expect(200).json();
+    let body = house.admin("GET", &path).await.expect(200).json();
+    let tiers = body["tiers"].as_array().expect("tiers");
+    assert!(tiers.len() == 2 && tiers.iter().all(|tier| tier["state"] == "fresh"), "{body}");
+    assert_eq!((&body["kind"], &body["next"]["step"]), (&json!("video"), &json!("serve")));
+    assert_eq!(tiers[0]["value"]["cost"]["quota_units"], 1, "{body}");
+    let title = video["title"].as_str().expect("a title");
+    assert!(!body.to_string().contains(title), "no byte of the value: {body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,82 @@
+//! What the cache says of a key, for people: a line for each tier, who is at work, and what comes next.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::report::clean;
+
+/// `facts` as [`lently_cache::Explanation`] or a server writes them. Whatever is not there is left out.
+pub(super) fn lines(facts: &Value) -> String {
+    let mut out = format!("{}\n", text(&facts["key"]));
+    for tier in facts["tiers"].as_array().into_iter().flatten() {
+        line(&mut out, &text(&tier["tier"]), &tier_told(tier));
+    }
+    let lease = &facts["lease"];
+    let held = match (lease["owner"].as_str(), lease["here"].as_bool()) {
+        (Some(_), Some(true)) => "held by this process".to_owned(),
+        (Some(owner), _) => format!("held by process {}", clean(owner)),
+        _ => word(&lease["state"]),
+    };
+    line(&mut out, "lease", &held);
+    line(&mut out, "flight", &word(&facts["flight"]));
+    if facts["resting"].is_object() {
+        line(&mut out, "refresh", &format!("rests after {}", failure(&facts["resting"])));
+    }
+    line(&mut out, "next", &format!("{}: {}", word(&facts["next"]["step"]), text(&facts["next"]["why"])));
+    out
+}
+
+fn tier_told(tier: &Value) -> String {
+    let mut told = word(&tier["state"]);
+    if let Some(bytes) = tier["bytes"].as_u64().filter(|&bytes| bytes > 0) {
+        let _ = write!(told, ", {bytes} bytes");
+    }
+    let value = &tier["value"];
+    for (name, words) in
+        [("age_seconds", "old"), ("ttl_seconds", "fresh"), ("retention_left_seconds", "to be kept")]
+    {
+        match value[name].as_i64() {
+            Some(seconds) if name == "ttl_seconds" && seconds < 0 => {
+                let _ = write!(told, ", stale for {} s", seconds.unsigned_abs());
+            }
+            Some(seconds) => {
+                let _ = write!(told, ", {seconds} s {words}");
+            }
+            None => {}
+        }
+    }
+    for (name, amount) in value["cost"].as_object().into_iter().flatten() {
+        if amount.as_u64().is_some_and(|amount| amount > 0) {
+            let _ = write!(told, ", {amount} {}", clean(&name.replace('_', " ")));
+        }
+    }
+    for tag in value["tags"].as_array().into_iter().flatten() {
+        let _ = write!(told, ", tag {} {}", text(&tag["tag"]), word(&tag["state"]));
+    }
+    if value["believed"] == false {
+        told.push_str(", to be asked for again");
+    }
+    if tier["failure"].is_object() {
+        let _ = write!(told, ", failed: {}", failure(&tier["failure"]));
+    }
+    told
+}
+
+fn failure(failure: &Value) -> String {
+    format!("{}, remembered for {} ms", text(&failure["class"]), failure["left_ms"])
+}
+
+fn line(out: &mut String, name: &str, told: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "  {name:<8} {told}");
+}
+
+fn text(value: &Value) -> String {
+    clean(value.as_str().unwrap_or("-"))
+}
+
+/// A name out of a list of ours, for people.
+fn word(value: &Value) -> String {
+    text(value).replace('_', " ")
+}
