@@ -1,15 +1,15 @@
-//! The memory tier: bounded in bytes, frequency-aware, checked against the clock on every read. It hears what the remote
+//! The memory tier: bounded in bytes, aware of how often and how dearly, checked against the clock on every read. It hears what the remote
 //! tier tells of changes, and never asks it.
+
+mod eviction;
 
 use std::{cell::Cell, sync::Arc};
 
 use jiff::Timestamp;
-use quick_cache::{
-    DefaultHashBuilder, OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
 use tokio::time::Instant;
 
+use self::eviction::Sparing;
 use crate::{
     clock::later,
     coherence::{Coherence, MEMORY_TRUST, Notice, Ticket, Writing},
@@ -61,13 +61,17 @@ struct Bytewise;
 
 impl Weighter<Arc<str>, Held> for Bytewise {
     fn weight(&self, key: &Arc<str>, held: &Held) -> u64 {
-        OVERHEAD_BYTES + key.len() as u64 + held.entry.value.len() as u64
+        weight(key, held)
     }
+}
+
+fn weight(key: &Arc<str>, held: &Held) -> u64 {
+    OVERHEAD_BYTES + key.len() as u64 + held.entry.value.len() as u64
 }
 
 pub(crate) struct Memory {
     /// `None` where the tier is switched off by a size of zero.
-    cache: Option<Cache<Arc<str>, Held, Bytewise>>,
+    cache: Option<Cache<Arc<str>, Held, Bytewise, DefaultHashBuilder, Sparing>>,
     coherence: Coherence,
 }
 
@@ -101,9 +105,8 @@ impl Memory {
             .weight_capacity(bytes)
             .build()
             .expect("the capacities were given");
-        let cache = || {
-            Cache::with_options(options, Bytewise, DefaultHashBuilder::default(), DefaultLifecycle::default())
-        };
+        let cache =
+            || Cache::with_options(options, Bytewise, DefaultHashBuilder::default(), Sparing::new(largest));
         Self { cache: (bytes > 0).then(cache), coherence: Coherence::new() }
     }
 
