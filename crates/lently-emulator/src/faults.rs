@@ -67,6 +67,7 @@ pub(crate) async fn youtube(fault: &FaultKind) -> Response {
             "commentsDisabled",
             "The video identified by the <code><a href=\"/youtube/v3/docs/commentThreads/list#videoId\">videoId</a></code> parameter has disabled comments.",
         ),
+        FaultKind::VideoNotFound => video_not_found(),
         FaultKind::KeyInvalid => key_invalid("youtube.googleapis.com"),
         FaultKind::Malformed => "<html>this is no JSON</html>".into_response(),
         FaultKind::Hang => hang().await,
@@ -106,7 +107,7 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
         FaultKind::Truncated | FaultKind::Malformed | FaultKind::Invented => return None,
         FaultKind::Hang => hang().await,
         FaultKind::Cut => cut(),
-        FaultKind::Unavailable | FaultKind::CommentsDisabled => {
+        FaultKind::Unavailable | FaultKind::CommentsDisabled | FaultKind::VideoNotFound => {
             status(503, "UNAVAILABLE", "The model is overloaded. Please try again later.", json!([]))
         }
     })

@@ -99,6 +99,8 @@ pub enum FaultKind {
     KeyInvalid,
     /// 403 `commentsDisabled`.
     CommentsDisabled,
+    /// 404 `videoNotFound`.
+    VideoNotFound,
     /// Gemini blocks the prompt.
     Blocked,
     /// Gemini's answer ends in the middle.

@@ -2,9 +2,11 @@
 //! Lentlys; what is not of its kind is removed and fetched anew, never served.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
+use futures::future::join_all;
 use lently_cache::{
-    Answer, CacheService, Controls, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier,
+    Answer, Bulk, CacheService, Controls, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier, Wanted,
 };
 use lently_upstream::{Harvest, Transcript, Video};
 use serde::Deserialize;
@@ -70,10 +72,52 @@ where
     Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
 {
     let answer = cache.get_or_set_with(key, policy, controls, fetch.clone()).await?;
-    let was_kept = matches!(answer.outcome, Outcome::Hit | Outcome::Stale(_));
-    if !was_kept || is_sound(cache, kind, key, &answer.entry).await {
+    if may_be_served(cache, kind, key, &answer).await {
         return Ok(answer);
     }
+    anew(cache, key, policy, controls, fetch).await
+}
+
+/// The same of many.
+pub(crate) async fn get_or_set_many<I>(
+    cache: &CacheService,
+    kind: EntryKind,
+    wanted: &[Wanted<I>],
+    controls: &Controls,
+    bulk: &Bulk<I>,
+) -> Vec<Result<Answer, FetchError>>
+where
+    I: Clone + Eq + Hash + Send + Sync + 'static,
+{
+    let answers = cache.get_or_set_many_with(wanted, controls, bulk).await;
+    let checked = wanted.iter().zip(answers).map(|(Wanted { id, key, policy }, answer)| async move {
+        let answer = answer?;
+        if may_be_served(cache, kind, key, &answer).await {
+            return Ok(answer);
+        }
+        let (bulk, id) = (bulk.clone(), id.clone());
+        anew(cache, key, policy, controls, move || bulk.fetch(id)).await
+    });
+    join_all(checked).await
+}
+
+async fn may_be_served(cache: &CacheService, kind: EntryKind, key: &str, answer: &Answer) -> bool {
+    let was_kept = matches!(answer.outcome, Outcome::Hit | Outcome::Stale(_));
+    !was_kept || is_sound(cache, kind, key, &answer.entry).await
+}
+
+/// In the place of what is not of its kind.
+async fn anew<F, Fut>(
+    cache: &CacheService,
+    key: &str,
+    policy: &Policy,
+    controls: &Controls,
+    fetch: F,
+) -> Result<Answer, FetchError>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+{
     if controls.only_if_cached {
         return Err(FetchError::NotCached);
     }

@@ -2,11 +2,15 @@
 //!
 //! It never judges a comment and never asks upstream for what a tier has fresh.
 
+mod videos;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lently_cache::{CacheService, Clock, Controls, Cost, FetchFailure, Fetched, Pattern};
+use lently_cache::{
+    Answer, Bulk, CacheService, Clock, Controls, Cost, FetchError, FetchFailure, Fetched, Pattern, Wanted,
+};
 use lently_upstream::{
     Call, CommentOrder, Harvest, HarvestProgress, HarvestRequest, Transcript, Video, VideoId, YouTubeClient,
 };
@@ -52,6 +56,10 @@ pub struct CachedYouTubeService {
     cache: CacheService,
     client: YouTubeClient,
     places: Places,
+    /// Metadata for callers; each call upstream has a place.
+    videos: Bulk<VideoId>,
+    /// The same for analyses; none has.
+    videos_of_analyses: Bulk<VideoId>,
     ttl: Arc<CacheTtl>,
     clock: Clock,
 }
@@ -68,7 +76,9 @@ enum Purpose {
 impl CachedYouTubeService {
     pub(crate) fn new(cache: CacheService, client: YouTubeClient, ttl: Arc<CacheTtl>, clock: Clock) -> Self {
         let places = Places::new(FETCHES_MAX, FETCHES_WAITING_MAX);
-        Self { cache, client, places, ttl, clock }
+        let videos = videos::loader(&cache, &client, Some(places.clone()));
+        let videos_of_analyses = videos::loader(&cache, &client, None);
+        Self { cache, client, places, videos, videos_of_analyses, ttl, clock }
     }
 
     /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). Like the two
@@ -133,13 +143,28 @@ impl CachedYouTubeService {
         self.through(purpose, &key, EntryKind::Comments, controls, fetch).await
     }
 
-    /// Returns what YouTube says of a video (1 unit).
+    /// Returns what YouTube says of a video. Up to 50 that are asked for within a few milliseconds, by whomever, are read in one
+    /// call (1 unit).
     pub async fn get_video_metadata_cached(
         &self,
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        self.video_for(Purpose::Caller, video_id, controls).await
+        self.video_through(&self.videos, video_id, controls).await
+    }
+
+    /// The same of many, in their order. One that fails fails alone.
+    pub async fn get_videos_metadata_cached(
+        &self,
+        video_ids: &[VideoId],
+        controls: &Controls,
+    ) -> Vec<Result<Cached<Video>, ServiceError>> {
+        let policy = self.ttl.policy(EntryKind::Video);
+        let one = |id: &VideoId| Wanted { id: id.clone(), key: CacheKeys::video(id), policy: policy.clone() };
+        let wanted: Vec<_> = video_ids.iter().map(one).collect();
+        let answers =
+            shape::get_or_set_many(&self.cache, EntryKind::Video, &wanted, controls, &self.videos).await;
+        answers.into_iter().map(|answer| self.cached(answer)).collect()
     }
 
     pub(crate) async fn video(
@@ -147,19 +172,19 @@ impl CachedYouTubeService {
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        self.video_for(Purpose::Analysis, video_id, controls).await
+        self.video_through(&self.videos_of_analyses, video_id, controls).await
     }
 
-    async fn video_for(
+    async fn video_through(
         &self,
-        purpose: Purpose,
+        videos: &Bulk<VideoId>,
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        let client = self.client.clone();
-        let id = video_id.clone();
-        let fetch = move || timed(async move { client.video(&id).await });
-        self.through(purpose, &CacheKeys::video(video_id), EntryKind::Video, controls, fetch).await
+        let (videos, id) = (videos.clone(), video_id.clone());
+        let (key, policy) = (CacheKeys::video(video_id), self.ttl.policy(EntryKind::Video));
+        let fetch = move || videos.fetch(id);
+        self.cached(shape::get_or_set(&self.cache, EntryKind::Video, &key, &policy, controls, fetch).await)
     }
 
     /// Returns the transcript of a video, in its own language where none is named (50 units to list and 200 to download;
@@ -220,8 +245,14 @@ impl CachedYouTubeService {
             };
             fetch().await
         };
-        let answer = shape::get_or_set(&self.cache, kind, key, &policy, controls, fetch).await?;
-        Ok(Cached::new(answer, self.clock.now()))
+        self.cached(shape::get_or_set(&self.cache, kind, key, &policy, controls, fetch).await)
+    }
+
+    fn cached<T: serde::de::DeserializeOwned>(
+        &self,
+        answer: Result<Answer, FetchError>,
+    ) -> Result<Cached<T>, ServiceError> {
+        Ok(Cached::new(answer?, self.clock.now()))
     }
 }
 
@@ -231,8 +262,13 @@ async fn timed<T: Serialize>(
 ) -> Result<Fetched, FetchFailure> {
     let started = Instant::now();
     let Call { value, units, .. } = call.await.map_err(|error| ServiceError::from(error).into_failure())?;
+    fetched(&value, units, started)
+}
+
+/// A value as it is stored, with what it took.
+fn fetched<T: Serialize>(value: &T, units: u64, started: Instant) -> Result<Fetched, FetchFailure> {
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let body = serde_json::to_vec(&value)
+    let body = serde_json::to_vec(value)
         .map_err(|error| ServiceError::internal("a value cannot be written", error).into_failure())?;
     Ok(Fetched {
         value: Bytes::from(body),

@@ -2,6 +2,7 @@
 
 mod house;
 
+mod batches;
 mod dumps;
 mod errors;
 mod hits;

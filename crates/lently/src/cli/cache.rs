@@ -227,15 +227,17 @@ fn dry_run(pattern: &Pattern, report: PatternReport) -> Value {
 
 async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
     let (mut warmed, mut failed) = (0, 0);
-    for VideoRef { video_id, .. } in videos {
+    let youtube = app.lently.youtube();
+    let ids: Vec<_> = videos.iter().map(|video| video.video_id.clone()).collect();
+    let metadata = youtube.get_videos_metadata_cached(&ids, &Controls::DEFAULT).await;
+    for (video_id, metadata) in ids.iter().zip(metadata) {
         let request = CommentsRequest {
             video_id: video_id.clone(),
             max_comments,
             order: CommentOrder::Relevance,
             include_replies: false,
         };
-        let youtube = app.lently.youtube();
-        let result = match youtube.get_video_metadata_cached(video_id, &Controls::DEFAULT).await {
+        let result = match metadata {
             Ok(_) => youtube
                 .fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT)
                 .await

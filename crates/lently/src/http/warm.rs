@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::{Json, extract::State};
 use bytes::Bytes;
 use lently_cache::{Controls, Cost, WarmEntry};
-use lently_service::{CommentsRequest, UserPlan, shape};
-use lently_upstream::{CommentOrder, VideoId};
+use lently_service::{Cached, CachedYouTubeService, CommentsRequest, ServiceError, UserPlan, shape};
+use lently_upstream::{CommentOrder, Video, VideoId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
@@ -59,7 +59,7 @@ pub(super) struct Warmed {
 struct VideoWarmed {
     video_id: VideoId,
     ok: bool,
-    /// What it cost now; nothing where it was there.
+    /// What it cost now, its share of the call for metadata included; nothing where it was there.
     quota_units: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Value>,
@@ -80,15 +80,17 @@ pub(super) async fn warm(
     let entries: Vec<WarmEntry> =
         body.entries.into_iter().map(|entry| entry.check(&state)).collect::<Result<_, _>>()?;
     let report = state.app.cache.warm(entries).await;
+    let youtube = state.app.lently.youtube();
+    let metadata = youtube.get_videos_metadata_cached(&body.videos, &Controls::DEFAULT).await;
     let mut videos = Vec::with_capacity(body.videos.len());
-    for video_id in body.videos {
+    for (video_id, video) in body.videos.into_iter().zip(metadata) {
         let request = CommentsRequest {
             video_id,
             max_comments: body.max_comments,
             order: body.order,
             include_replies: false,
         };
-        videos.push(fetch(&state, request).await);
+        videos.push(fetch_comments(youtube, request, video).await);
     }
     let success = report.failed == 0 && videos.iter().all(|video| video.ok);
     Ok(Json(Warmed { success, stored: report.stored, failed: report.failed, videos }))
@@ -119,13 +121,13 @@ impl EntryBody {
     }
 }
 
-async fn fetch(state: &HttpState, request: CommentsRequest) -> VideoWarmed {
-    let youtube = state.app.lently.youtube();
+async fn fetch_comments(
+    youtube: &CachedYouTubeService,
+    request: CommentsRequest,
+    video: Result<Cached<Video>, ServiceError>,
+) -> VideoWarmed {
     // An operator's warming is bounded by the request itself, not by a user's plan.
-    let (video, comments) = tokio::join!(
-        youtube.get_video_metadata_cached(&request.video_id, &Controls::DEFAULT),
-        youtube.fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT),
-    );
+    let comments = youtube.fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT).await;
     let spent = video.as_ref().map_or(0, |video| video.spent().quota_units)
         + comments.as_ref().map_or(0, |comments| comments.spent().quota_units);
     let error = video.err().or(comments.err()).map(|error| Problem::from(error).brief());
