@@ -12,7 +12,7 @@ use super::fetched;
 use crate::error::ServiceError;
 use crate::places::Places;
 
-/// A call takes YouTube a hundred times as long as the first id of it waits for others.
+/// As many ids as a call takes; the first of them waits for others no longer than anyone notices beside a call over the Internet.
 const BATCHING: Batching = Batching { max_ids: MAX_IDS, window: Duration::from_millis(5) };
 
 /// A loader of metadata. Each call has one of the `places`, if there are any, however many ids are in it.
