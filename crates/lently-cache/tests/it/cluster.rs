@@ -9,8 +9,8 @@ use std::{
 
 use futures::future::join_all;
 use lently_cache::{
-    AfterWait, CacheService, Clock, Controls, Cost, FailureClass, FetchError, FetchFailure, Fetched,
-    LinkState, Outcome, Pattern, Policy, RedisConfig,
+    AfterWait, Answer, Batch, Batching, CacheService, Clock, Controls, Cost, FailureClass, FetchError,
+    FetchFailure, Fetched, LinkState, Outcome, Pattern, Policy, RedisConfig, Wanted,
 };
 use lently_testing::{RedisServer, wait_until};
 use tokio::{
@@ -263,6 +263,8 @@ struct Process {
 }
 
 const ROLE: &str = "LENTLY_TEST_NODE";
+/// Ids of a batch.
+const MANY: usize = 50;
 
 impl Process {
     fn start(server: &RedisServer, upstream: &TcpListener) -> Self {
@@ -283,6 +285,11 @@ impl Process {
     /// So many callers ask for the key at once.
     fn ask(&mut self, callers: usize) {
         writeln!(self.orders, "{callers}").expect("an order is taken");
+    }
+
+    /// One caller asks for many keys at once.
+    fn ask_for_many(&mut self) {
+        writeln!(self.orders, "many").expect("an order is taken");
     }
 
     /// The rest of the next line that begins with `word`.
@@ -315,27 +322,37 @@ impl Drop for Process {
 async fn a_node_in_a_process_of_its_own() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let ports: Vec<u16> = role.split(' ').map(|port| port.parse().expect("a port")).collect();
+    let ports = [ports[0], ports[1]];
     let redis = RedisConfig { port: ports[0], ..RedisConfig::default() };
     let config = config(lently_cache::RemoteConfig::Redis(redis), Clock::system());
     let cache = CacheService::open(config).await.expect("a cache");
     wait_until("the link is up", BOUND, async || cache.health().tracking).await;
+    // A batch goes out when it is full, and not before.
+    let full = Batching { max_ids: MANY, window: BOUND };
+    let bulk = cache.bulk(full, move |ids| ask_upstream_for_many(ports[1], ids));
     println!("ready");
     for order in std::io::stdin().lines() {
         let order = order.expect("an order");
+        if order == "many" {
+            let one = |id| Wanted { id, key: format!("thing:{id}"), policy: policy() };
+            tell(&cache.get_or_set_many(&(0..MANY).map(one).collect::<Vec<_>>(), &bulk).await);
+            continue;
+        }
         let callers = (0..order.parse::<usize>().expect("a number")).map(|_| {
             let (cache, upstream) = (cache.clone(), ports[1]);
             async move { cache.get_or_set("thing:1", &policy(), move || ask_upstream(upstream)).await }
         });
-        let answers = join_all(callers).await;
-        let values: std::collections::BTreeSet<_> = answers
-            .iter()
-            .map(|answer| match answer {
-                Ok(answer) => String::from_utf8_lossy(&answer.entry.value).into_owned(),
-                Err(error) => format!("error {error}"),
-            })
-            .collect();
-        println!("answers {} {:?}", answers.len(), values);
+        tell(&join_all(callers).await);
     }
+}
+
+fn tell(answers: &[Result<Answer, FetchError>]) {
+    let value = |answer: &Result<Answer, FetchError>| match answer {
+        Ok(answer) => String::from_utf8_lossy(&answer.entry.value).into_owned(),
+        Err(error) => format!("error {error}"),
+    };
+    let values: std::collections::BTreeSet<_> = answers.iter().map(value).collect();
+    println!("answers {} {:?}", answers.len(), values);
 }
 
 /// One line from the test's upstream is one paid call; `quota <time>` says that none is left until then.
@@ -353,12 +370,28 @@ async fn ask_upstream(port: u16) -> Result<Fetched, FetchFailure> {
     }
 }
 
+/// The same for many ids, which are told in one line. Each has the same answer.
+async fn ask_upstream_for_many(port: u16, ids: Vec<usize>) -> Result<Batch<usize>, FetchFailure> {
+    let failed = |error| FetchFailure::new(FailureClass::Transient, error);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
+    stream.write_all(format!("{ids:?}\n").as_bytes()).await.map_err(failed)?;
+    let line = tokio::io::BufReader::new(stream).lines().next_line().await.map_err(failed)?;
+    let line = line.unwrap_or_default();
+    Ok(ids.into_iter().map(|id| (id, Ok(Fetched::new(line.clone())))).collect())
+}
+
 async fn upstream() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.expect("a port")
 }
 
 async fn call(upstream: &TcpListener) -> TcpStream {
     tokio::time::timeout(BOUND, upstream.accept()).await.expect("a call").expect("a connection").0
+}
+
+/// How many ids a call for many asks for.
+async fn ids_of(call: &mut TcpStream) -> usize {
+    let told = tokio::io::BufReader::new(call).lines().next_line().await.expect("ids").expect("a line");
+    told.split(',').count()
 }
 
 async fn answer(mut call: TcpStream, value: &str) {
@@ -401,6 +434,22 @@ async fn of_an_owner_killed_in_mid_fetch_exactly_one_takes_over() {
     }
     assert!(!another_call(&upstream).await);
     drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_of_a_batch_whose_owner_is_killed_are_fetched_once_more_and_together() {
+    let (server, upstream) = (RedisServer::start().await, upstream().await);
+    let mut nodes: Vec<_> = (0..2).map(|_| Process::start(&server, &upstream)).collect();
+    nodes[0].ask_for_many();
+    let mut first = call(&upstream).await;
+    assert_eq!(ids_of(&mut first).await, MANY);
+    nodes[1].ask_for_many();
+    nodes[0].signal("KILL");
+    let mut second = call(&upstream).await;
+    assert_eq!(ids_of(&mut second).await, MANY);
+    answer(second, "2").await;
+    assert_eq!(tokio::task::block_in_place(|| nodes[1].report("answers")), format!("{MANY} {{\"2\"}}"));
+    assert!(!another_call(&upstream).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
