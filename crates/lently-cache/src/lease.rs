@@ -276,6 +276,10 @@ impl Lease {
         recorded
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Gives it back without a value.
     async fn release(mut self) {
         self.renewing.abort();

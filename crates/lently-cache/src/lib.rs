@@ -77,6 +77,7 @@ mod pattern;
 mod policy;
 mod redis;
 mod remote;
+mod repair;
 mod savings;
 mod service;
 mod stats;
@@ -103,6 +104,7 @@ pub use self::{
     policy::{AcceptStale, AfterWait, Controls, Cost, Kind, Policy},
     redis::{Deployment, LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, SentinelConfig, TlsConfig},
     remote::Health,
+    repair::RepairStats,
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
     stats::{KindStats, Stats},
     tags::{MAX_TAG_BYTES, MAX_TAGS, Tagged, Tags},

@@ -5,6 +5,7 @@ mod chorus;
 mod cluster;
 mod config;
 mod dial;
+mod gone;
 mod lease;
 mod link;
 mod many;
@@ -70,6 +71,8 @@ struct Inner {
     /// First words of our keys: with an empty prefix, whatever begins with another word is someone else's.
     words: Vec<String>,
     swallowed: Arc<AtomicU64>,
+    /// Of this process, among those that share the prefix.
+    name: u64,
     stop: CancellationToken,
 }
 
@@ -146,7 +149,14 @@ impl RedisClient {
                 tasks.spawn(cluster.clone().supervise());
                 cluster.first_attempt().await;
                 let servers = Servers::Cluster(cluster);
-                return Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, stop })));
+                return Ok(Self(Arc::new(Inner {
+                    servers,
+                    prefix,
+                    words,
+                    swallowed,
+                    name: rand::random(),
+                    stop,
+                })));
             }
         };
         let command_timeout = config.command_timeout;
@@ -155,7 +165,7 @@ impl RedisClient {
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;
         let servers = Servers::One(Arc::new(Node::new(link, command_timeout, swallowed.clone())));
-        Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, stop })))
+        Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, name: rand::random(), stop })))
     }
 
     /// Ends the link for good. Later calls answer [`CacheError::Resting`].
@@ -227,9 +237,14 @@ impl RedisClient {
     /// # Errors
     /// As [`get`](Self::get); some keys may then be gone already.
     pub async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+        self.delete_matching(pattern, Duration::ZERO).await
+    }
+
+    /// The same of a deletion that was decided so long ago.
+    pub(crate) async fn delete_matching(&self, pattern: &Pattern, age: Duration) -> Result<u64, CacheError> {
         // First whoever fetches one of them: what they bring would come after. A primary that cannot be asked does not keep
         // this from the others.
-        let forbidden = self.forbid_matching(pattern).await;
+        let forbidden = self.forbid_matching(pattern, age).await;
         let mut deleted = 0;
         let mut walk = Walk::new(self, pattern);
         while let Some((node, keys)) = walk.next().await? {

@@ -1,10 +1,11 @@
 //! The remote tier, whichever it is: Redis, the disk file, or none. It stores bytes and understands no envelope.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::{
     disk::Disk,
@@ -12,6 +13,7 @@ use crate::{
     error::CacheError,
     pattern::Pattern,
     redis::{LinkState, RedisClient},
+    tags::Told,
 };
 
 pub(crate) enum Remote {
@@ -91,37 +93,39 @@ impl Remote {
         }
     }
 
-    /// Stores a value fetched at that time, unless there is a newer one or somebody fetches one; whether it did. The file of a
-    /// disk tier takes it in any case.
+    /// Stores a value fetched at that time, unless there is a newer one, somebody fetches one, or the key was changed `since` the
+    /// fetch began; whether it did. The file of a disk tier takes it in any case.
     pub(crate) async fn set_unless_newer(
         &self,
         key: &str,
         stored: Bytes,
         ttl: Duration,
         fetched_at: Timestamp,
+        since: Instant,
     ) -> Result<bool, CacheError> {
         match self {
-            Self::Redis(redis) => redis.set_unless_newer(key, &stored, ttl, fetched_at).await,
+            Self::Redis(redis) => redis.set_unless_newer(key, &stored, ttl, fetched_at, since).await,
             Self::None | Self::Disk(_) => self.set(key, stored, ttl).await.map(|()| true),
         }
     }
 
-    /// Deletes a value; a fetch that is under way anywhere does not bring it back.
-    pub(crate) async fn delete(&self, key: &str) -> Result<u64, CacheError> {
+    /// Deletes a value; a fetch that is under way anywhere does not bring it back, nor does who has an older one and is late.
+    /// `age` is how long ago that was decided.
+    pub(crate) async fn delete(&self, key: &str, age: Duration) -> Result<u64, CacheError> {
         match self {
             Self::None => Ok(0),
             Self::Disk(disk) => disk.delete(key).await,
-            Self::Redis(redis) => redis.delete_over(key).await,
+            Self::Redis(redis) => redis.delete_over(key, age).await,
         }
     }
 
     /// Makes a value stale from `now` on, or deletes one that has no header; whether there was one. A fetch that is under way
-    /// anywhere does not replace it.
-    pub(crate) async fn expire(&self, key: &str, now: Timestamp) -> Result<bool, CacheError> {
+    /// anywhere does not replace it. `age` as in [`delete`](Self::delete).
+    pub(crate) async fn expire(&self, key: &str, now: Timestamp, age: Duration) -> Result<bool, CacheError> {
         match self {
             Self::None => Ok(false),
             Self::Disk(disk) => disk.expire(key, now).await,
-            Self::Redis(redis) => redis.expire_over(key, now).await,
+            Self::Redis(redis) => redis.expire_over(key, now, age).await,
         }
     }
 
@@ -142,11 +146,12 @@ impl Remote {
         }
     }
 
-    pub(crate) async fn delete_pattern(&self, pattern: &Pattern) -> Result<u64, CacheError> {
+    /// Deletes what matches. `age` as in [`delete`](Self::delete).
+    pub(crate) async fn delete_pattern(&self, pattern: &Pattern, age: Duration) -> Result<u64, CacheError> {
         match self {
             Self::None => Ok(0),
             Self::Disk(disk) => disk.delete_pattern(pattern).await,
-            Self::Redis(redis) => redis.delete_pattern(pattern).await,
+            Self::Redis(redis) => redis.delete_matching(pattern, age).await,
         }
     }
 
@@ -155,6 +160,38 @@ impl Remote {
             Self::None => Ok(PatternReport::default()),
             Self::Disk(disk) => disk.measure_pattern(pattern).await,
             Self::Redis(redis) => redis.measure_pattern(pattern).await,
+        }
+    }
+
+    /// What is known of tags, in their order.
+    pub(crate) async fn tags(&self, tags: &[Arc<str>], now: Timestamp) -> Result<Vec<Told>, CacheError> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Disk(disk) => disk.tags(tags).await,
+            Self::Redis(redis) => redis.tags(tags, now).await,
+        }
+    }
+
+    /// The same; where there is nothing of one, it is begun, and each lasts at least as long as an entry that is `retained`.
+    pub(crate) async fn begin_tags(
+        &self,
+        tags: &[Arc<str>],
+        retained: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Told>, CacheError> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Disk(disk) => disk.begin_tags(tags, retained).await,
+            Self::Redis(redis) => redis.begin_tags(tags, retained, now).await,
+        }
+    }
+
+    /// Gives a tag another version, or makes what has it stale from `now` on. `key` is the tag's own.
+    pub(crate) async fn change_tag(&self, key: &str, expire: bool, now: Timestamp) -> Result<(), CacheError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Disk(disk) => disk.change_tag(key, expire, now).await,
+            Self::Redis(redis) => redis.change_tag(key, expire, now).await,
         }
     }
 

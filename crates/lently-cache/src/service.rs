@@ -7,6 +7,7 @@ mod explaining;
 mod flying;
 mod looking;
 mod many;
+mod repairing;
 mod tagging;
 mod wish;
 
@@ -21,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::config::{CacheConfig, RemoteConfig};
 use self::looking::Sought;
+use self::repairing::repair_in_time;
 use crate::{
     budget::Budget,
     clock::{Clock, between},
@@ -37,6 +39,7 @@ use crate::{
     policy::{Cost, Kind, Policy},
     redis::{Listener, RedisClient},
     remote::{Health, Remote},
+    repair::{Debt, RepairStats, Repairs},
     stats::{Counters, Ended, Stats},
     tags::{Book, Verdict, tag_of},
 };
@@ -60,6 +63,8 @@ struct Inner {
     failures: Failures,
     /// Refreshes that failed a moment ago.
     resting: Failures,
+    /// What the remote tier was not told.
+    repairs: Arc<Repairs>,
     budget: Budget,
     counters: Counters,
     clock: Clock,
@@ -84,6 +89,7 @@ impl CacheService {
         let memory = Arc::new(Memory::new(memory_bytes, max_value_bytes));
         let watchers = Arc::new(Watchers::default());
         let tags = Arc::new(Book::new(matches!(remote, RemoteConfig::None)));
+        let repairs = Arc::new(Repairs::default());
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
@@ -92,8 +98,11 @@ impl CacheService {
             RemoteConfig::Redis(redis) => {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());
                 let (memory, watchers, clock) = (memory.clone(), watchers.clone(), clock.clone());
-                let tags = tags.clone();
+                let (tags, repairs) = (tags.clone(), repairs.clone());
                 let listener: Listener = Arc::new(move |notice| {
+                    if let Notice::Armed = notice {
+                        repairs.try_now();
+                    }
                     if let Notice::Changed(key) = notice
                         && let Some(tag) = tag_of(key)
                     {
@@ -115,7 +124,7 @@ impl CacheService {
                 Remote::Redis(client.await?)
             }
         };
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             memory,
             tags,
             remote,
@@ -124,14 +133,19 @@ impl CacheService {
             tokens: Tokens::new(),
             failures: Failures::new(),
             resting: Failures::new(),
+            repairs: repairs.clone(),
             budget,
             counters: Counters::new(kinds, clock.now()),
             clock,
             tasks,
             upkeep,
-            stop,
+            stop: stop.clone(),
             max_value_bytes,
-        })))
+        });
+        if matches!(inner.remote, Remote::Redis(_)) {
+            inner.upkeep.spawn(repair_in_time(Arc::downgrade(&inner), repairs, stop));
+        }
+        Ok(Self(inner))
     }
 
     /// The value of `key` from the nearest tier that has it. A stale one is counted as a miss.
@@ -168,17 +182,21 @@ impl CacheService {
     /// stored.
     ///
     /// # Errors
-    /// The remote tier could not be asked: the memory copy is gone, the remote one may still be there.
+    /// The remote tier could not be asked: the memory copy is gone, and the remote one is not served by this process and goes as
+    /// soon as it can be reached ([`repairs`](Self::repairs)). Until then other processes may serve it.
     pub async fn delete(&self, key: &str) -> Result<u64, CacheError> {
         check_key(key).map_err(CacheError::BadKey)?;
-        let (inner, key) = (self.0.clone(), key.to_owned());
+        let (inner, key) = (self.0.clone(), Arc::<str>::from(key));
         self.to_its_end(async move {
             inner.flights.fence(&key).await;
             inner.failures.forget(&key);
             inner.resting.forget(&key);
+            let since = tokio::time::Instant::now();
+            let _turn = inner.repairs.turn(&key).await;
             let writing = inner.memory.write(&key);
             let in_memory = inner.memory.remove(&key);
-            let remote = inner.swallow_count(inner.remote.delete(&key).await);
+            let remote = inner.swallow_count(inner.remote.delete(&key, Duration::ZERO).await);
+            inner.account(&key, &remote, Debt::Delete(since));
             drop(writing);
             inner.memory.remove(&key);
             let deleted = remote?.max(u64::from(in_memory));
@@ -198,9 +216,14 @@ impl CacheService {
             inner.flights.fence_matching(Some(&pattern)).await;
             inner.failures.forget_matching(&pattern);
             inner.resting.forget_matching(&pattern);
+            inner.repairs.settle_matching(&pattern);
+            let since = tokio::time::Instant::now();
             inner.memory.distrust_reads();
             let in_memory = inner.memory.remove_matching(&pattern);
-            let remote = inner.swallow_count(inner.remote.delete_pattern(&pattern).await);
+            let remote = inner.swallow_count(inner.remote.delete_pattern(&pattern, Duration::ZERO).await);
+            if remote.is_err() && matches!(inner.remote, Remote::Redis(_)) {
+                inner.repairs.owe_pattern(&pattern, since);
+            }
             inner.memory.distrust_reads();
             inner.memory.remove_matching(&pattern);
             // Memory holds copies of what the remote tier has, except what only memory took.
@@ -264,7 +287,11 @@ impl CacheService {
             Found::Doubtful(entry) | Found::Unwritten(entry) => fresh_for(&entry),
             Found::Outdated(_) | Found::Expired | Found::Absent => None,
         };
-        match inner.swallow_count(inner.remote.head(key).await) {
+        let head = match inner.make_good(key).await {
+            Ok(()) => inner.swallow_count(inner.remote.head(key).await),
+            Err(error) => Err(error),
+        };
+        match head {
             Ok(Some(head)) => match envelope::times(&head.bytes) {
                 Some(times) => {
                     let fresh_until = match inner.judge_tags(&times.tagged).await.ok()? {
@@ -291,6 +318,12 @@ impl CacheService {
     /// what was saved. Call it before they are scraped.
     pub fn publish_metrics(&self) {
         self.0.counters.publish();
+    }
+
+    /// What the remote tier did not take and is to be told as soon as it can be reached.
+    #[must_use]
+    pub fn repairs(&self) -> RepairStats {
+        self.0.repairs.stats()
     }
 
     /// Begins counting anew.
@@ -368,33 +401,54 @@ impl Inner {
         if value.len() as u64 > self.max_value_bytes {
             return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.max_value_bytes });
         }
+        let since = tokio::time::Instant::now();
         let mut entry = envelope::entry(policy, value, cost, policy.fresh, self.clock.now());
         self.flights.fence(key).await;
         self.failures.forget(key);
         self.resting.forget(key);
         entry.tagged = self.snapshot(policy).await;
-        Ok(self.store(key, policy, &entry, Right::Set).await)
+        let _turn = self.repairs.turn(key).await;
+        Ok(self.store(key, policy, &entry, Right::Set, since).await)
     }
 
     /// Writes both tiers, by the right that `claim` gives.
-    async fn store(&self, key: &Arc<str>, policy: &Policy, entry: &Entry, claim: Right) -> Stored {
+    /// `since` is when it began to be fetched.
+    async fn store(
+        &self,
+        key: &Arc<str>,
+        policy: &Policy,
+        entry: &Entry,
+        claim: Right,
+        since: tokio::time::Instant,
+    ) -> Stored {
         let now = self.clock.now();
         let ttl = between(now, entry.retain_until);
         if ttl.is_zero() {
             return Stored { memory: false, remote: false };
         }
         let writing = self.memory.write(key);
+        let token = match &claim {
+            Right::Lease(lease) => Some(lease.token().to_owned()),
+            Right::Set | Right::Fetched => None,
+        };
         let written = match self.remote.tier() {
             None => Ok(false),
             Some(_) => {
                 let stored = envelope::encode(policy.kind, entry);
                 self.swallow_count(match claim {
                     Right::Lease(lease) => lease.commit(&stored, ttl).await,
-                    Right::Fetched => self.remote.set_unless_newer(key, stored, ttl, entry.fetched_at).await,
+                    Right::Fetched => {
+                        self.remote.set_unless_newer(key, stored, ttl, entry.fetched_at, since).await
+                    }
                     Right::Set => self.remote.set(key, stored, ttl).await.map(|()| true),
                 })
             }
         };
+        match &written {
+            Ok(true) => self.repairs.settle(key),
+            Ok(false) => {}
+            Err(_) => self.owe_value(key, policy.kind, entry, since, token),
+        }
         let remote = matches!(written, Ok(true));
         if self.remote.tier().is_some() && matches!(written, Ok(false)) {
             // Changed meanwhile, or somebody else's to fetch: this value is not the one to keep.

@@ -101,6 +101,9 @@ pub(crate) fn tag_of(key: &str) -> Option<&str> {
     key.strip_prefix(WORD)
 }
 
+/// A tag's record, and when its tier forgets it.
+pub(crate) type Told = Option<(Record, Timestamp)>;
+
 /// What lies under a tag's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -345,7 +348,7 @@ impl Looked {
     }
 
     /// Takes the answers, in the order of [`unknown`](Self::unknown). Known from now on, unless a change was heard of meanwhile.
-    pub(crate) fn learn(&mut self, answers: impl IntoIterator<Item = Option<(Record, Timestamp)>>) {
+    pub(crate) fn learn(&mut self, answers: impl IntoIterator<Item = Told>) {
         let unknown = self.seen.iter_mut().filter(|(.., record)| record.is_none());
         for ((cell, changes, place), answer) in unknown.zip(answers) {
             let Some((record, lasts_until)) = answer else { continue };

@@ -8,15 +8,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::Disk;
 use crate::{
     error::CacheError,
-    tags::{Record, key_of},
+    tags::{Record, Told, key_of},
 };
-
-/// A tag's record, and when the file forgets it.
-type Found = Option<(Record, Timestamp)>;
 
 impl Disk {
     /// The records of tags, in their order.
-    pub(crate) async fn tags(&self, tags: &[Arc<str>]) -> Result<Vec<Found>, CacheError> {
+    pub(crate) async fn tags(&self, tags: &[Arc<str>]) -> Result<Vec<Told>, CacheError> {
         let tags = tags.to_vec();
         self.read(move |connection, now| tags.iter().map(|tag| find(connection, &key_of(tag), now)).collect())
             .await
@@ -27,7 +24,7 @@ impl Disk {
         &self,
         tags: &[Arc<str>],
         retained: Duration,
-    ) -> Result<Vec<Found>, CacheError> {
+    ) -> Result<Vec<Told>, CacheError> {
         let tags = tags.to_vec();
         let retained = i64::try_from(retained.as_millis()).unwrap_or(i64::MAX);
         self.write(move |connection, now| {
@@ -72,7 +69,7 @@ impl Disk {
     }
 }
 
-fn find(connection: &Connection, key: &str, now: i64) -> rusqlite::Result<Found> {
+fn find(connection: &Connection, key: &str, now: i64) -> rusqlite::Result<Told> {
     let found = connection
         .prepare_cached("SELECT stored, expires_at FROM entries WHERE key = ?1 AND expires_at > ?2")?
         .query_row(params![key, now], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-use super::{RedisClient, Walk, link::Lane, milliseconds, slots};
+use super::{RedisClient, Walk, gone::GONE_FOR, link::Lane, milliseconds, slots};
 use crate::{envelope, error::CacheError, pattern::Pattern};
 
 /// How long a lease lasts without a sign of life from its owner: a dead owner's is taken over within two seconds.
@@ -63,6 +64,7 @@ return 1";
 
 const SET_IF_SAME: &str = "\
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+if redis.call('PTTL', KEYS[3]) > tonumber(ARGV[4]) then return 0 end
 local seen = #ARGV[3]
 local same = redis.call('EXISTS', KEYS[1]) == 0 or seen > 0 and redis.call('GETRANGE', KEYS[1], 0, seen - 1) == ARGV[3]
 if not same then return 0 end
@@ -82,8 +84,8 @@ return 1";
 const FORBID: &str = "\
 local lease = redis.call('GET', KEYS[1])
 local state = lease and string.sub(lease, 1, 1)
-if state == 'L' then redis.call('SET', KEYS[1], 'X', 'PX', ARGV[1]) end
-if state == 'F' then redis.call('UNLINK', KEYS[1]) end
+local full = state == 'L' and redis.pcall('SET', KEYS[1], 'X', 'PX', ARGV[1]).err
+if state == 'F' or full then redis.call('UNLINK', KEYS[1]) end
 return 0";
 
 /// What a script found, if anything.
@@ -238,43 +240,79 @@ impl RedisClient {
         self.send(Lane::Tracked, (&both).into()).await
     }
 
-    /// Stores a value fetched at that time, unless a newer one is there, or a lease or what forbids one; whether it did.
+    /// As [`set_unless_newer`](Self::set_unless_newer), of a value that was to be stored before; and not where the user may not
+    /// run scripts: then nobody can say whether the key was deleted meanwhile.
+    pub(crate) async fn set_late(
+        &self,
+        key: &str,
+        stored: &[u8],
+        ttl: Duration,
+        fetched_at: Timestamp,
+        since: Instant,
+    ) -> Result<bool, CacheError> {
+        if !self.may_script(key) {
+            return Ok(false);
+        }
+        self.set_unless_newer(key, stored, ttl, fetched_at, since).await
+    }
+
+    /// Stores a value fetched at that time, unless a newer one is there, or a lease or what forbids one, or another process
+    /// deleted the key `since` its fetch began; whether it is there.
     pub(crate) async fn set_unless_newer(
         &self,
         key: &str,
         stored: &[u8],
         ttl: Duration,
         fetched_at: Timestamp,
+        since: Instant,
     ) -> Result<bool, CacheError> {
         if !self.may_script(key) {
             return self.set(key, stored, ttl).await.map(|()| true);
         }
-        let there = self.head(key).await?.map(|head| head.bytes).unwrap_or_default();
-        if envelope::times(&there).is_some_and(|times| times.fetched_at >= fetched_at) {
+        let there = self.head(key).await?.map(|head| envelope::head(&head.bytes)).unwrap_or_default();
+        if !there.is_empty() && stored.starts_with(&there) {
+            // It was told, and its answer was lost.
+            return Ok(true);
+        }
+        if envelope::times(&there).is_some_and(|times| times.fetched_at >= fetched_at)
+            || since.elapsed() >= GONE_FOR
+            || self.is_gone_by_pattern(key, since).await?
+        {
             return Ok(false);
         }
+        let Some(mark) = self.mark_before(key, since).await? else { return Ok(false) };
         let mut script = redis::cmd("EVAL");
-        script.arg(SET_IF_SAME).arg(2).arg(self.full(key)).arg(self.lease(key));
-        script.arg(stored).arg(milliseconds(ttl)).arg(&envelope::head(&there)[..]);
-        self.change(&script).await
+        script.arg(SET_IF_SAME).arg(3).arg(self.full(key)).arg(self.lease(key)).arg(self.gone(key));
+        script.arg(stored).arg(milliseconds(ttl)).arg(&there[..]).arg(mark);
+        let stored = self.change(&script).await?;
+        // Whoever deleted a pattern after it was looked for may not have seen this key.
+        if stored && self.is_gone_by_pattern(key, since).await? {
+            return self.delete_over(key, Duration::ZERO).await.map(|_| false);
+        }
+        Ok(stored)
     }
 
     /// Deletes a value, after forbidding whoever fetches the key to bring it back; how many there were, 0 or 1. A fetch that
-    /// begins between the two is as new as this.
-    pub(crate) async fn delete_over(&self, key: &str) -> Result<u64, CacheError> {
+    /// begins between the two is as new as this. `age` is how long ago the deletion was decided.
+    pub(crate) async fn delete_over(&self, key: &str, age: Duration) -> Result<u64, CacheError> {
         if !self.may_script(key) {
             return self.delete(key).await;
         }
-        let mut both = redis::pipe();
-        both.add_command(self.forbidding(self.lease(key)));
-        both.cmd("UNLINK").arg(self.full(key));
-        let (_, deleted): (u8, u64) = self.send(Lane::Tracked, (&both).into()).await?;
+        let mut all = redis::pipe();
+        all.add_command(self.forbidding(self.lease(key))).add_command(self.marking(key, age));
+        all.cmd("UNLINK").arg(self.full(key));
+        let (_, _, deleted): (u8, u8, u64) = self.send(Lane::Tracked, (&all).into()).await?;
         Ok(deleted)
     }
 
     /// Makes a value stale from `now` on, after forbidding whoever fetches the key to replace it; whether there was one.
     /// A value without a header is deleted, and so is any where scripts may not be run.
-    pub(crate) async fn expire_over(&self, key: &str, now: Timestamp) -> Result<bool, CacheError> {
+    pub(crate) async fn expire_over(
+        &self,
+        key: &str,
+        now: Timestamp,
+        age: Duration,
+    ) -> Result<bool, CacheError> {
         if !self.may_script(key) {
             return self.delete(key).await.map(|deleted| deleted > 0);
         }
@@ -282,15 +320,15 @@ impl RedisClient {
         for _ in 0..2 {
             let seen = match self.head(key).await? {
                 Some(head) if envelope::times(&head.bytes).is_none() => {
-                    return self.delete_over(key).await.map(|deleted| deleted > 0);
+                    return self.delete_over(key, age).await.map(|deleted| deleted > 0);
                 }
                 head => head.map(|head| envelope::head(&head.bytes)).unwrap_or_default(),
             };
             let stale = envelope::expired(&seen, now).unwrap_or_default();
-            let mut both = redis::pipe();
-            both.add_command(self.forbidding(self.lease(key)));
-            both.cmd("EVAL").arg(EXPIRE).arg(1).arg(self.full(key)).arg(&seen[..]).arg(&stale[..]);
-            let (_, expired): (u8, bool) = self.send(Lane::Tracked, (&both).into()).await?;
+            let mut all = redis::pipe();
+            all.add_command(self.forbidding(self.lease(key))).add_command(self.marking(key, age));
+            all.cmd("EVAL").arg(EXPIRE).arg(1).arg(self.full(key)).arg(&seen[..]).arg(&stale[..]);
+            let (_, _, expired): (u8, u8, bool) = self.send(Lane::Tracked, (&all).into()).await?;
             if expired {
                 return Ok(true);
             }
@@ -298,11 +336,12 @@ impl RedisClient {
         Ok(false)
     }
 
-    /// Forbids everyone who fetches a key that matches to commit what they get.
-    pub(super) async fn forbid_matching(&self, pattern: &Pattern) -> Result<(), CacheError> {
+    /// Forbids everyone who fetches a key that matches to commit what they get, and to store late what they have.
+    pub(super) async fn forbid_matching(&self, pattern: &Pattern, age: Duration) -> Result<(), CacheError> {
         if !self.may_script("") {
             return Ok(());
         }
+        let marked = self.mark_matching(pattern, age).await;
         let prefix = Pattern::escape(self.prefix());
         let mut walk = Walk::over_leases(self, format!("{prefix}{WORD}{{*}}{pattern}"));
         while let Some((_, leases)) = walk.next().await? {
@@ -315,7 +354,7 @@ impl RedisClient {
                 self.change::<u8>(&self.forbidding(lease)).await?;
             }
         }
-        Ok(())
+        marked
     }
 
     fn forbidding(&self, lease: String) -> redis::Cmd {

@@ -9,7 +9,7 @@ use super::{RedisClient, link::Lane, milliseconds};
 use crate::{
     clock::later,
     error::CacheError,
-    tags::{Record, key_of},
+    tags::{Record, Told, key_of},
 };
 
 /// Expires a tag: one more in the last four digits of its version. 0 where there is none, -1 where they are used up.
@@ -21,16 +21,13 @@ if not expiries or expiries >= 65535 then return -1 end
 redis.call('SET', KEYS[1], string.sub(record, 1, 12) .. string.format('%04x', expiries + 1) .. '@' .. ARGV[1], 'KEEPTTL')
 return 1";
 
-/// A tag's record, and when Redis forgets it.
-type Found = Option<(Record, Timestamp)>;
-
 impl RedisClient {
     /// The records of tags, in their order.
-    pub(crate) async fn tags(&self, tags: &[Arc<str>], now: Timestamp) -> Result<Vec<Found>, CacheError> {
+    pub(crate) async fn tags(&self, tags: &[Arc<str>], now: Timestamp) -> Result<Vec<Told>, CacheError> {
         try_join_all(tags.iter().map(|tag| self.tag(tag, now))).await
     }
 
-    async fn tag(&self, tag: &str, now: Timestamp) -> Result<Found, CacheError> {
+    async fn tag(&self, tag: &str, now: Timestamp) -> Result<Told, CacheError> {
         let key = self.full(&key_of(tag));
         let mut both = redis::pipe();
         both.cmd("GET").arg(&key).cmd("PTTL").arg(&key);
@@ -48,11 +45,11 @@ impl RedisClient {
         tags: &[Arc<str>],
         retained: Duration,
         now: Timestamp,
-    ) -> Result<Vec<Found>, CacheError> {
+    ) -> Result<Vec<Told>, CacheError> {
         try_join_all(tags.iter().map(|tag| self.begin_tag(tag, retained, now))).await
     }
 
-    async fn begin_tag(&self, tag: &str, retained: Duration, now: Timestamp) -> Result<Found, CacheError> {
+    async fn begin_tag(&self, tag: &str, retained: Duration, now: Timestamp) -> Result<Told, CacheError> {
         let key = self.full(&key_of(tag));
         // Twice as long, so that it is prolonged once in that time and not with each fetch.
         let life = retained.saturating_mul(2);

@@ -16,7 +16,7 @@ use std::sync::{
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 
-use super::lease;
+use super::{gone, lease};
 use crate::coherence::Notice;
 
 /// Hears every notice, on the connection's driver: it must neither block nor wait.
@@ -122,6 +122,7 @@ impl Shared {
         if let Some(key) = std::str::from_utf8(bytes).ok().and_then(|key| key.strip_prefix(&*self.prefix)) {
             match lease::leased_key(key) {
                 Some(leased) => (self.listener)(Notice::Leased(leased)),
+                None if gone::is_mark(key) => {}
                 None => (self.listener)(Notice::Changed(key)),
             }
         }

@@ -111,7 +111,7 @@ impl Inner {
         let tagged = self.snapshot(policy).await;
         leader.flight.begins_with(&tagged);
         self.counters.fetch();
-        let began = Instant::now();
+        let since = tokio::time::Instant::now();
         // A fetch that panics has failed, and what is kept may be served all the same.
         let fetching = AssertUnwindSafe(async move { fetch().await }).catch_unwind();
         let fetching = pin!(tokio::time::timeout(policy.fetch_timeout, fetching));
@@ -123,11 +123,11 @@ impl Inner {
                 fetching.await
             }
         };
-        let took = began.elapsed();
+        let took = since.elapsed();
         let error = match fetched {
             Ok(Ok(Ok(fetched))) => {
                 self.counters.fetched_in(policy.kind, Ok(()), took);
-                return self.keep(leader, key, policy, lease, (fetched, tagged), took).await;
+                return self.keep(leader, key, policy, lease, (fetched, tagged), since).await;
             }
             Ok(Ok(Err(failure))) => FetchError::Failed(failure),
             Ok(Err(_panic)) => FetchError::Abandoned,
@@ -151,13 +151,13 @@ impl Inner {
         policy: &Policy,
         lease: Option<Lease>,
         (fetched, tagged): (Fetched, Tagged),
-        took: Duration,
+        since: tokio::time::Instant,
     ) -> Landed {
         self.failures.forget(key);
         self.resting.forget(key);
         let Fetched { value, mut cost, fresh } = fetched;
         if cost.milliseconds == 0 {
-            cost.milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            cost.milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
         let too_large = value.len() as u64 > self.max_value_bytes;
         let fresh = fresh.map_or(policy.fresh, |shorter| shorter.min(policy.fresh));
@@ -185,7 +185,7 @@ impl Inner {
             }
         }
         let right = lease.map_or(Right::Fetched, Right::Lease);
-        let stored = leader.flight.unless_fenced(self.store(key, policy, &entry, right)).await;
+        let stored = leader.flight.unless_fenced(self.store(key, policy, &entry, right, since)).await;
         Landed::Fetched { entry, stored: stored.is_some_and(Stored::anywhere) }
     }
 
@@ -257,6 +257,9 @@ impl Inner {
             return Turn::Land(landed);
         }
         let Remote::Redis(redis) = &self.remote else { return Turn::Fetch(None) };
+        if self.make_good(key).await.is_err() {
+            return Turn::Fetch(None);
+        }
         let leading = Leading {
             redis,
             watchers: &self.watchers,

@@ -53,6 +53,8 @@ struct Held {
     unwritten: bool,
     /// Why there is nothing, if there is nothing.
     nothing: MissReason,
+    /// Whether the remote tier has been told all that this process changed of the key: else it is not asked.
+    told: Result<(), CacheError>,
 }
 
 impl Inner {
@@ -61,7 +63,10 @@ impl Inner {
         match self.glance(sought.key).await {
             Glance::Told(lookup) => lookup,
             Glance::Ask(held) => {
-                let stored = self.count_unless_wrong_type(self.remote.get(sought.key).await);
+                let stored = match &held.told {
+                    Ok(()) => self.count_unless_wrong_type(self.remote.get(sought.key).await),
+                    Err(error) => Err(error.clone()),
+                };
                 self.take(sought, held, stored).await
             }
         }
@@ -97,18 +102,29 @@ impl Inner {
 
     /// Asks the remote tier for what memory does not have, in one round trip.
     async fn ask(&self, sought: &[Sought<'_>], batch: Vec<(usize, Held)>) -> Vec<(usize, Lookup)> {
-        let keys: Vec<&str> = batch.iter().map(|(place, _)| sought[*place].key).collect();
-        let stored = self.remote.get_many(&keys).await;
-        join_all(batch.into_iter().zip(stored).map(|((place, held), stored)| async move {
-            (place, self.take(sought[place], held, self.count_unless_wrong_type(stored)).await)
+        let believed = |(place, held): &(usize, Held)| held.told.is_ok().then_some(sought[*place].key);
+        let keys: Vec<&str> = batch.iter().filter_map(believed).collect();
+        let mut stored = self.remote.get_many(&keys).await.into_iter();
+        join_all(batch.into_iter().map(|(place, held)| {
+            let stored = match &held.told {
+                Ok(()) => stored.next().map_or(Ok(None), |stored| self.count_unless_wrong_type(stored)),
+                Err(error) => Err(error.clone()),
+            };
+            async move { (place, self.take(sought[place], held, stored).await) }
         }))
         .await
     }
 
     async fn glance(&self, key: &str) -> Glance {
         let now = self.clock.now();
+        let mut found = self.memory.get(key, now);
+        let mut told = Ok(());
+        if !matches!(found, Found::Trusted(_)) && self.repairs.owes(key) {
+            told = self.make_good(key).await;
+            found = self.memory.get(key, now);
+        }
         let mut unwritten = false;
-        let (entry, nothing) = match self.memory.get(key, now) {
+        let (entry, nothing) = match found {
             Found::Trusted(entry) => return Glance::Told(Lookup::of(entry, now)),
             Found::Doubtful(entry) => (Some(entry), MissReason::Absent),
             Found::Unwritten(entry) => {
@@ -129,12 +145,18 @@ impl Inner {
                 return Glance::Told(Lookup::of(entry, now));
             }
             Found::Outdated(_) => (None, MissReason::Absent),
-            Found::Absent => (None, MissReason::Absent),
+            Found::Absent => match self.repairs.value(key) {
+                Some(entry) if now < entry.retain_until => {
+                    unwritten = true;
+                    (Some(entry), MissReason::Absent)
+                }
+                _ => (None, MissReason::Absent),
+            },
         };
         match self.remote.tier() {
             None => Glance::Told(Lookup::Missing(nothing)),
             Some(tier) => {
-                Glance::Ask(Held { tier, ticket: self.memory.ticket(key), entry, unwritten, nothing })
+                Glance::Ask(Held { tier, ticket: self.memory.ticket(key), entry, unwritten, nothing, told })
             }
         }
     }
@@ -146,7 +168,7 @@ impl Inner {
         held: Held,
         stored: Result<Option<Bytes>, CacheError>,
     ) -> Lookup {
-        let Held { tier, ticket, entry: held, unwritten, nothing } = held;
+        let Held { tier, ticket, entry: held, unwritten, nothing, told: _ } = held;
         let found = match stored {
             Ok(Some(stored)) => self.decode(&stored, kind, tier, key, fresh).await,
             Ok(None) => Decoded::Absent,

@@ -1,6 +1,6 @@
 //! Invalidation that removes nothing: by tag, and by making stale what is fresh.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -12,6 +12,7 @@ use crate::{
     flight::Flight,
     policy::Policy,
     remote::Remote,
+    repair::{Debt, TagDebt},
     tags::{Tagged, Verdict, check_tag, key_of},
 };
 
@@ -60,13 +61,12 @@ impl CacheService {
                 return Ok(());
             }
             inner.tags.changed(&tag);
-            let changed = match &inner.remote {
-                Remote::Redis(redis) => redis.change_tag(&key, expire, now).await,
-                Remote::Disk(disk) => disk.change_tag(&key, expire, now).await,
-                Remote::None => Ok(()),
-            };
+            let changed = inner.remote.change_tag(&key, expire, now).await;
             // What was learned while it was under way may be of the old version.
             inner.tags.changed(&tag);
+            if changed.is_err() && matches!(inner.remote, Remote::Redis(_)) {
+                inner.repairs.owe_tag(&tag, TagDebt { expire, at: now });
+            }
             inner.swallow_count(changed)
         })
         .await
@@ -87,9 +87,12 @@ impl CacheService {
             inner.flights.fence(&key).await;
             inner.failures.forget(&key);
             inner.resting.forget(&key);
+            let since = tokio::time::Instant::now();
+            let _turn = inner.repairs.turn(&key).await;
             let writing = inner.memory.write(&key);
             let in_memory = inner.memory.expire(&key, now);
-            let remote = inner.swallow_count(inner.remote.expire(&key, now).await);
+            let remote = inner.swallow_count(inner.remote.expire(&key, now, Duration::ZERO).await);
+            inner.account(&key, &remote, Debt::Expire(since, now));
             drop(writing);
             if inner.remote.tier().is_some() {
                 // What is stale there is read from there.
@@ -115,12 +118,10 @@ impl Inner {
             let unknown = looked.unknown();
             if !unknown.is_empty() {
                 let now = self.clock.now();
-                let answers = match &self.remote {
-                    Remote::Redis(redis) => redis.begin_tags(&unknown, policy.retention, now).await,
-                    Remote::Disk(disk) => disk.begin_tags(&unknown, policy.retention).await,
-                    Remote::None => Ok(Vec::new()),
-                };
-                if let Ok(answers) = self.swallow_count(answers) {
+                if self.make_tags_good().await.is_ok()
+                    && let Ok(answers) =
+                        self.swallow_count(self.remote.begin_tags(&unknown, policy.retention, now).await)
+                {
                     looked.learn(answers);
                 }
             }
@@ -135,6 +136,14 @@ impl Inner {
 
     /// What the tags of an entry say of it now.
     pub(super) async fn judge_tags(&self, tagged: &Tagged) -> Result<Verdict, CacheError> {
+        if !tagged.is_empty() {
+            self.make_tags_good().await?;
+        }
+        self.judge_tags_as_told(tagged).await
+    }
+
+    /// The same, where the tier has been told of all changes.
+    pub(super) async fn judge_tags_as_told(&self, tagged: &Tagged) -> Result<Verdict, CacheError> {
         if tagged.is_empty() {
             return Ok(Verdict::Valid(Tagged::default()));
         }
@@ -142,12 +151,7 @@ impl Inner {
         let mut looked = self.tags.look(tagged.names(), self.memory.believed_epoch(), now);
         let unknown = looked.unknown();
         if !unknown.is_empty() {
-            let answers = match &self.remote {
-                Remote::Redis(redis) => redis.tags(&unknown, now).await,
-                Remote::Disk(disk) => disk.tags(&unknown).await,
-                Remote::None => Ok(Vec::new()),
-            };
-            looked.learn(self.swallow_count(answers)?);
+            looked.learn(self.swallow_count(self.remote.tags(&unknown, now).await)?);
         }
         Ok(looked.judge(tagged))
     }

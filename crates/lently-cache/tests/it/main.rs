@@ -15,6 +15,7 @@ mod limits;
 mod patterns;
 mod redis;
 mod redis_cluster;
+mod repair;
 mod sentinel;
 mod stale;
 mod stats;

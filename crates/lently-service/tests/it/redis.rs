@@ -39,6 +39,8 @@ async fn keys_in_redis_are_spelled_as_documented() {
     let made = house.analyze(&request(plain())).await.expect("an analysis");
     house.lently.usage(&user("a*b")).await.expect("usage");
     let mut keys: Vec<String> = redis.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
+    // The cache's own beside them: docs/redis.md.
+    keys.retain(|key| !key.starts_with("test:~"));
     keys.sort_unstable();
     let video = plain();
     assert_eq!(

@@ -125,7 +125,8 @@ impl From<CacheError> for Problem {
         match &error {
             CacheError::BadKey(_) | CacheError::TooLarge { .. } => Self::invalid("key", error.to_string()),
             CacheError::Resting { .. } => {
-                let detail = "the remote cache cannot be reached; memory has been changed, it has not";
+                let detail = "the remote cache cannot be reached: this node has forgotten it and tells the cache as soon \
+                              as it can; until then other nodes may serve it";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache-unavailable", detail)
                     .retry_after(BUSY_RETRY)
                     .caused_by(error)

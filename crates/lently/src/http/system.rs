@@ -57,6 +57,7 @@ pub(super) async fn health(State(state): State<HttpState>) -> Response {
             "tracking": cache.tracking,
             "swallowed_errors": cache.swallowed_errors,
             "last_error": cache.last_error,
+            "repairs": app.cache.repairs(),
         },
         "store": if store_up { "up" } else { "down" },
     });
@@ -84,6 +85,8 @@ pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
     metrics::counter!("lently_youtube_quota_units_total").absolute(spending.quota_units);
     metrics::counter!("lently_gemini_tokens_total", "direction" => "in").absolute(spending.tokens_in);
     metrics::counter!("lently_gemini_tokens_total", "direction" => "out").absolute(spending.tokens_out);
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
+    metrics::gauge!("lently_cache_repairs_owed").set(state.app.cache.repairs().owed as f64);
     metrics::gauge!("lently_cache_remote_up").set(f64::from(u8::from(state.app.cache.health().is_up())));
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, state.app.metrics.as_ref().map(Metrics::render).unwrap_or_default()).into_response()

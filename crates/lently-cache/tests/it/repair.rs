@@ -1,0 +1,293 @@
+//! What Redis could not be told is told late: nothing that was paid for is paid for again, nothing that was deleted comes back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use lently_cache::{
+    CacheError, CacheService, Cost, Outcome, Pattern, Policy, RedisConfig, RemoteConfig, Tags,
+};
+use lently_testing::{Proxy, RedisServer, Wire, wait_until};
+
+use crate::support::{
+    BOUND, Bench, THING, Upstream, look, on_redis, open, policy, put, redis_config, tracks,
+};
+
+/// A node whose wire to Redis can be cut, and one whose wire is whole.
+struct Split {
+    server: RedisServer,
+    proxy: Proxy,
+    cut_off: Bench,
+    other: Bench,
+}
+
+impl Split {
+    async fn start() -> Self {
+        let server = RedisServer::start().await;
+        let proxy = Proxy::to(server.address()).await;
+        let config = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
+        let cut_off = open(RemoteConfig::Redis(config)).await;
+        let other = on_redis(&server).await;
+        tracks(&cut_off).await;
+        tracks(&other).await;
+        Self { server, proxy, cut_off, other }
+    }
+
+    async fn cut(&self) {
+        self.proxy.set(Wire::Cut);
+        wait_until("the loss is noticed", BOUND, async || !self.cut_off.cache.health().is_up()).await;
+    }
+
+    /// Until all that was owed is settled.
+    async fn heal(&self) {
+        self.proxy.set(Wire::Whole);
+        wait_until("what was owed is made good", BOUND, async || self.cut_off.cache.repairs().owed == 0)
+            .await;
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.server.cli(&["EXISTS", &format!("lently-test:{key}")]) == "1"
+    }
+}
+
+async fn ask(
+    cache: &CacheService,
+    key: &str,
+    policy: &Policy,
+    upstream: &Upstream,
+    value: &'static str,
+) -> Bytes {
+    cache.get_or_set(key, policy, upstream.fetch(value)).await.expect("an answer").entry.value
+}
+
+async fn sees(cache: &CacheService, key: &str) -> Option<Bytes> {
+    look(cache, key).await.map(|(value, _)| value)
+}
+
+#[tokio::test]
+async fn a_value_paid_for_while_redis_was_away_reaches_it_and_is_paid_for_once() {
+    let split = Split::start().await;
+    split.cut().await;
+    let upstream = Upstream::default();
+    assert_eq!(ask(&split.cut_off.cache, "thing:1", &policy(), &upstream, "1").await, "1");
+    let owed = split.cut_off.cache.repairs();
+    assert_eq!((owed.owed, owed.owed_bytes), (1, 1));
+    split.heal().await;
+    assert_eq!(ask(&split.other.cache, "thing:1", &policy(), &upstream, "2").await, "1");
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!(split.cut_off.cache.repairs().made, 1);
+}
+
+#[tokio::test]
+async fn a_value_is_told_before_somebody_else_is_asked_for_it() {
+    let split = Split::start().await;
+    split.cut().await;
+    let upstream = Upstream::default();
+    ask(&split.cut_off.cache, "thing:1", &policy(), &upstream, "1").await;
+    split.proxy.set(Wire::Whole);
+    wait_until("the link is up", BOUND, async || split.cut_off.cache.health().is_up()).await;
+    // Stale by now: who asks for a fresh one begins with what Redis has.
+    assert_eq!(ask(&split.cut_off.cache, "thing:1", &policy(), &upstream, "2").await, "1");
+    split.heal().await;
+    assert!(split.has("thing:1"));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn values_without_room_in_memory_are_answered_from_what_is_owed() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::to(server.address()).await;
+    let config = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
+    let mut config = crate::support::config(RemoteConfig::Redis(config), crate::support::manual_clock());
+    config.memory_bytes = 0;
+    let bench = crate::support::open_with(config).await;
+    tracks(&bench).await;
+    proxy.set(Wire::Cut);
+    wait_until("the loss is noticed", BOUND, async || !bench.cache.health().is_up()).await;
+    let upstream = Upstream::default();
+    for _ in 0..3 {
+        assert_eq!(ask(&bench.cache, "thing:1", &policy(), &upstream, "1").await, "1");
+    }
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_delete_that_failed_is_repeated_and_shows_nothing_old_before() {
+    let split = Split::start().await;
+    put(&split.cut_off.cache, "thing:1", "old").await;
+    put(&split.cut_off.cache, "thing:2", "kept").await;
+    split.cut().await;
+    split.cut_off.cache.delete("thing:1").await.expect_err("Redis cannot be told");
+    split.proxy.set(Wire::Whole);
+    wait_until("the link is up", BOUND, async || split.cut_off.cache.health().is_up()).await;
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await, None, "told before it is read");
+    split.heal().await;
+    assert!(!split.has("thing:1"));
+    assert_eq!(sees(&split.other.cache, "thing:1").await, None);
+    assert_eq!(sees(&split.cut_off.cache, "thing:2").await.expect("untouched"), "kept");
+}
+
+#[tokio::test]
+async fn a_pattern_that_failed_is_repeated_and_shows_nothing_old_before() {
+    let split = Split::start().await;
+    put(&split.cut_off.cache, "thing:1", "old").await;
+    put(&split.cut_off.cache, "other:1", "kept").await;
+    split.cut().await;
+    let pattern = Pattern::parse("thing:*").expect("a pattern");
+    split.cut_off.cache.delete_pattern(&pattern).await.expect_err("Redis cannot be told");
+    // Newer than the deletion: it stays.
+    put(&split.cut_off.cache, "thing:2", "new").await;
+    split.proxy.set(Wire::Whole);
+    wait_until("the link is up", BOUND, async || split.cut_off.cache.health().is_up()).await;
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await, None);
+    assert_eq!(sees(&split.cut_off.cache, "thing:2").await.expect("the new one"), "new");
+    split.heal().await;
+    assert_eq!(sees(&split.other.cache, "thing:1").await, None);
+    assert_eq!(sees(&split.other.cache, "thing:2").await.expect("the new one"), "new");
+    assert!(split.has("other:1"));
+}
+
+#[tokio::test]
+async fn an_expiry_that_failed_is_repeated() {
+    let split = Split::start().await;
+    put(&split.cut_off.cache, "thing:1", "1").await;
+    split.cut().await;
+    split.cut_off.cache.expire("thing:1").await.expect_err("Redis cannot be told");
+    split.heal().await;
+    assert!(split.has("thing:1"), "stale, and not gone");
+    assert_eq!(split.other.cache.ttl("thing:1").await, None);
+}
+
+#[tokio::test]
+async fn a_tag_whose_invalidation_failed_is_invalid_here_at_once_and_everywhere_after() {
+    let split = Split::start().await;
+    let tagged = Policy { tags: Tags::new(["red"]), ..policy() };
+    let upstream = Upstream::default();
+    ask(&split.other.cache, "thing:1", &tagged, &upstream, "old").await;
+    assert_eq!(ask(&split.cut_off.cache, "thing:1", &tagged, &upstream, "-").await, "old");
+    split.cut().await;
+    split.cut_off.cache.invalidate_tag("red").await.expect_err("Redis cannot be told");
+    split.proxy.set(Wire::Whole);
+    wait_until("the link is up", BOUND, async || split.cut_off.cache.health().is_up()).await;
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await, None, "told before it is read");
+    split.heal().await;
+    assert_eq!(sees(&split.other.cache, "thing:1").await, None);
+    assert_eq!(split.cut_off.cache.repairs().made, 1);
+}
+
+/// The last change of a key is the one that is told.
+#[tokio::test]
+async fn of_many_changes_the_last_one_is_told() {
+    let split = Split::start().await;
+    for key in ["thing:set", "thing:deleted", "thing:both"] {
+        put(&split.cut_off.cache, key, "old").await;
+    }
+    split.cut().await;
+    let cache = &split.cut_off.cache;
+    put(cache, "thing:set", "1").await;
+    split.cut_off.clock.advance(Duration::from_secs(1));
+    put(cache, "thing:set", "2").await;
+    put(cache, "thing:deleted", "1").await;
+    cache.delete("thing:deleted").await.expect_err("Redis cannot be told");
+    cache.delete("thing:both").await.expect_err("Redis cannot be told");
+    put(cache, "thing:both", "new").await;
+    assert_eq!(cache.repairs().owed, 3);
+    split.heal().await;
+    let other = &split.other.cache;
+    assert_eq!(sees(other, "thing:set").await.expect("the last"), "2");
+    assert_eq!(sees(other, "thing:deleted").await, None);
+    assert_eq!(sees(other, "thing:both").await.expect("the last"), "new");
+    assert_eq!(cache.repairs().made, 3);
+}
+
+/// The others were told of these, and the node that was cut off was not.
+#[tokio::test]
+async fn what_was_deleted_meanwhile_does_not_come_back() {
+    type Change = for<'a> fn(&'a CacheService) -> futures::future::BoxFuture<'a, Result<u64, CacheError>>;
+    let changes: [Change; 3] = [
+        |cache| Box::pin(cache.delete("thing:1")),
+        |cache| Box::pin(async { cache.delete_pattern(&Pattern::parse("thing:*").expect("one")).await }),
+        |cache| Box::pin(cache.flush_all()),
+    ];
+    for change in changes {
+        let split = Split::start().await;
+        split.cut().await;
+        let upstream = Upstream::default();
+        ask(&split.cut_off.cache, "thing:1", &policy(), &upstream, "old").await;
+        change(&split.other.cache).await.expect("a change");
+        split.heal().await;
+        assert!(!split.has("thing:1"));
+        assert_eq!(sees(&split.cut_off.cache, "thing:1").await, None);
+        assert_eq!(split.cut_off.cache.repairs().outrun, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_was_set_meanwhile_by_another_stays() {
+    let split = Split::start().await;
+    split.cut().await;
+    put(&split.cut_off.cache, "thing:1", "old").await;
+    split.other.clock.advance(Duration::from_secs(1));
+    put(&split.other.cache, "thing:1", "new").await;
+    split.heal().await;
+    assert_eq!(sees(&split.other.cache, "thing:1").await.expect("the newer"), "new");
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await.expect("the newer"), "new");
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_deletions_and_gets_the_values_once_there_is_room() {
+    let split = Split::start().await;
+    put(&split.cut_off.cache, "thing:old", "1").await;
+    split.server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let upstream = Upstream::default();
+    for _ in 0..3 {
+        assert_eq!(ask(&split.cut_off.cache, "thing:1", &policy(), &upstream, "1").await, "1");
+    }
+    assert_eq!(split.cut_off.cache.delete("thing:old").await.expect("a delete"), 1);
+    let pattern = Pattern::parse("thing:*").expect("a pattern");
+    assert_eq!(split.other.cache.delete_pattern(&pattern).await.expect("a delete"), 0);
+    put(&split.cut_off.cache, "other:1", "2").await;
+    assert!(split.cut_off.cache.repairs().owed > 0);
+    split.server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    split.heal().await;
+    assert!(split.has("other:1"));
+    assert_eq!(upstream.calls(), 1);
+}
+
+/// The wire breaks between a commit and its answer: it was stored, and nobody was told.
+#[tokio::test]
+async fn a_value_whose_commit_was_answered_into_the_void_counts_as_told() {
+    let split = Split::start().await;
+    let upstream = Upstream::default();
+    split.server.cli(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let answer = split.cut_off.cache.get_or_set("thing:1", &policy(), upstream.fetch("1")).await;
+    assert_eq!(answer.expect("an answer").outcome, Outcome::Fetched { stored: true });
+    assert_eq!(split.cut_off.cache.repairs().owed, 1);
+    split.server.cli(&["CLIENT", "UNPAUSE"]);
+    split.heal().await;
+    assert!(split.has("thing:1"));
+    assert_eq!(ask(&split.other.cache, "thing:1", &policy(), &upstream, "2").await, "1");
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn no_more_than_its_bounds_is_owed_and_what_is_given_up_is_counted() {
+    let split = Split::start().await;
+    split.cut().await;
+    let cache = &split.cut_off.cache;
+    for n in 0..10_010 {
+        put(cache, &format!("thing:{n}"), "1").await;
+    }
+    cache.delete("thing:0").await.expect_err("Redis cannot be told");
+    let repairs = cache.repairs();
+    assert_eq!((repairs.owed, repairs.dropped), (10_000, 11));
+    let big = Bytes::from(vec![b'x'; 1 << 20]);
+    for n in 0..100 {
+        cache.set(&format!("other:{n}"), &policy(), big.clone(), Cost::default()).await.expect("a set");
+    }
+    let repairs = cache.repairs();
+    assert!(repairs.owed_bytes <= 64 << 20, "{repairs:?}");
+    split.heal().await;
+    assert!(!split.has("thing:0"));
+    assert!(split.has("other:99"));
+    assert_eq!(cache.get(THING, "thing:0").await.entry(), None);
+}
