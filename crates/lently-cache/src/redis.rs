@@ -128,7 +128,7 @@ impl RedisClient {
             Deployment::Standalone => Source::Fixed(Address { host: config.host.clone(), port: config.port }),
             Deployment::Sentinel(sentinel) => {
                 let speaking = dialer.for_sentinels(sentinel);
-                Source::Sentinels(Sentinels::new(sentinel, config.seeds(), speaking))
+                Source::Sentinels(Sentinels::new(sentinel, config.seeds(), speaking, config.connect_timeout))
             }
             Deployment::Cluster => {
                 if prefix.contains('{') && slots::tag(prefix.as_bytes()).is_none() {

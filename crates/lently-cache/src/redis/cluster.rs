@@ -41,7 +41,8 @@ use crate::{clock::Clock, error::CacheError};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The first wait after nobody could tell the layout; doubled each time up to `LOOK_EVERY`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// So long a node may take to tell the layout before another is asked.
+/// So long a node may take at first to tell the layout before another is asked; doubled each time that none has told it, up to
+/// `connect_timeout`.
 const TELLS_WITHIN: Duration = Duration::from_millis(250);
 /// The waits before a call that was sent elsewhere is made again. A redirection is followed at once; only what needs two keys
 /// in one step waits until both have moved, which takes milliseconds for most slots, and less than this for almost all.
@@ -301,7 +302,7 @@ impl Cluster {
     /// Keeps the layout known until `stop`.
     pub(super) async fn supervise(self: Arc<Self>) {
         let stop = self.making.stop.clone();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut within) = (FIRST_PAUSE, TELLS_WITHIN);
         while !stop.is_cancelled() {
             let lost: Vec<Address> = {
                 let state = self.lock();
@@ -310,8 +311,10 @@ impl Cluster {
             };
             lost.iter().for_each(|address| self.forget(address));
             let connected = self.lock().members.len() > lost.len();
-            if connected || self.discover().await {
-                pause = LOOK_EVERY;
+            if connected || self.discover(within).await {
+                (pause, within) = (LOOK_EVERY, TELLS_WITHIN);
+            } else {
+                within = (within * 2).min(self.making.config.connect_timeout);
             }
             let jitter = rand::rng().random_range(0.5..1.0);
             tokio::select! {
@@ -324,7 +327,7 @@ impl Cluster {
     }
 
     /// Asks those that are named and those that were known, one after the other, until one tells the layout.
-    async fn discover(&self) -> bool {
+    async fn discover(&self, within: Duration) -> bool {
         let mut seeds = self.making.config.seeds();
         for known in &self.lock().known {
             if !seeds.contains(known) {
@@ -340,7 +343,7 @@ impl Cluster {
                 let mut connection = self.making.dialer.dial(seed, AsyncConnectionConfig::new()).await?;
                 redis::cmd("CLUSTER").arg("NODES").query_async::<String>(&mut connection).await
             };
-            let error = match timeout(TELLS_WITHIN, asking).await {
+            let error = match timeout(within, asking).await {
                 Ok(Ok(told)) => {
                     self.hear(seed, &told);
                     if !self.map.load().nodes.is_empty() {
@@ -350,7 +353,7 @@ impl Cluster {
                     "it knows of no primary".to_owned()
                 }
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {TELLS_WITHIN:?}"),
+                Err(_) => format!("no answer within {within:?}"),
             };
             trouble = trouble.or(Some(format!("{seed}: {error}")));
         }

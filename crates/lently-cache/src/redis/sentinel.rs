@@ -5,11 +5,14 @@
 //! any of them ever said is kept.
 
 use std::{
-    sync::{Mutex as StdMutex, PoisonError},
+    sync::{Arc, Mutex as StdMutex, PoisonError},
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use redis::{
     AsyncConnectionConfig, FromRedisValue, RedisError, RedisResult, Value, aio::MultiplexedConnection,
 };
@@ -20,13 +23,16 @@ use super::{
     dial::{Address, Dialer},
 };
 
-/// So long a Sentinel may take. All are asked at once, so that one that hangs costs this and no more.
+/// So long it is waited for a Sentinel. All are asked at once, so that one that hangs costs this and no more. A connection that
+/// takes longer, over TLS from far away, is not given up: it goes on with the next question.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(250);
 
 /// The Sentinels of a service, with the connections to them, which are kept.
 pub(super) struct Sentinels {
     service: String,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
+    /// So long a connection may take altogether.
+    connects_within: Duration,
     all: Vec<Sentinel>,
     /// What was said of the latest failover that was heard of.
     latest: StdMutex<Option<Named>>,
@@ -34,7 +40,17 @@ pub(super) struct Sentinels {
 
 struct Sentinel {
     address: Address,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    speaking: Mutex<Speaking>,
+}
+
+/// How far it is with the connection to a Sentinel.
+#[derive(Default)]
+enum Speaking {
+    #[default]
+    Not,
+    /// So long it was waited for it.
+    Begun(Duration, BoxFuture<'static, RedisResult<MultiplexedConnection>>),
+    Over(MultiplexedConnection),
 }
 
 /// What a Sentinel says.
@@ -47,9 +63,20 @@ struct Named {
 
 impl Sentinels {
     /// `dialer` speaks as the Sentinels want it.
-    pub(super) fn new(config: &SentinelConfig, addresses: Vec<Address>, dialer: Dialer) -> Self {
-        let all = addresses.into_iter().map(|address| Sentinel { address, connection: Mutex::default() });
-        Self { service: config.service.clone(), dialer, all: all.collect(), latest: StdMutex::default() }
+    pub(super) fn new(
+        config: &SentinelConfig,
+        addresses: Vec<Address>,
+        dialer: Dialer,
+        connects_within: Duration,
+    ) -> Self {
+        let all = addresses.into_iter().map(|address| Sentinel { address, speaking: Mutex::default() });
+        Self {
+            service: config.service.clone(),
+            dialer: Arc::new(dialer),
+            connects_within,
+            all: all.collect(),
+            latest: StdMutex::default(),
+        }
     }
 
     /// The primary, as the Sentinel says, or said, that knows of the latest failover.
@@ -76,19 +103,45 @@ impl Sentinels {
     }
 
     async fn ask(&self, sentinel: &Sentinel) -> Result<Named, String> {
-        // Not kept over a failure, nor over a wait that was given up.
-        let mut kept = sentinel.connection.lock().await;
+        let mut speaking = sentinel.speaking.lock().await;
+        let begins = match &*speaking {
+            Speaking::Not => true,
+            Speaking::Begun(waited, _) => *waited >= self.connects_within,
+            Speaking::Over(_) => false,
+        };
+        if begins {
+            let (dialer, address) = (self.dialer.clone(), sentinel.address.clone());
+            let dialing = async move { dialer.dial(&address, AsyncConnectionConfig::new()).await };
+            *speaking = Speaking::Begun(Duration::ZERO, dialing.boxed());
+        }
+        if let Speaking::Begun(waited, dialing) = &mut *speaking {
+            match timeout(ANSWERS_WITHIN, dialing).await {
+                Ok(Ok(connection)) => *speaking = Speaking::Over(connection),
+                Ok(Err(error)) => {
+                    *speaking = Speaking::Not;
+                    return Err(format!("Sentinel {}: {error}", sentinel.address));
+                }
+                Err(_) => *waited += ANSWERS_WITHIN,
+            }
+        }
+        // Not kept over a failure, nor over an answer that was not waited for.
+        let mut connection = match std::mem::take(&mut *speaking) {
+            Speaking::Over(connection) => connection,
+            unfinished => {
+                *speaking = unfinished;
+                return Err(format!(
+                    "Sentinel {}: no connection within {ANSWERS_WITHIN:?}",
+                    sentinel.address
+                ));
+            }
+        };
         let asking = async {
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => self.dialer.dial(&sentinel.address, AsyncConnectionConfig::new()).await?,
-            };
             let mut both = redis::pipe();
             both.ignore_errors();
             both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
             both.cmd("SENTINEL").arg("MASTER").arg(&self.service);
             let answers: Vec<RedisResult<Value>> = both.query_async(&mut connection).await?;
-            *kept = Some(connection);
+            *speaking = Speaking::Over(connection);
             Ok::<_, RedisError>(answers)
         };
         let told = match timeout(ANSWERS_WITHIN, asking).await {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 use lently_cache::{
     CacheService, Cost, Deployment, Fetched, Outcome, Pattern, Policy, RedisClient, RedisConfig,
-    RemoteConfig, Tags, Tier,
+    RemoteConfig, Tags, Tier, TlsConfig,
 };
-use lently_testing::{ClusterDeployment, RedisOptions, RedisServer, wait_until};
+use lently_testing::{ClusterDeployment, Proxy, RedisOptions, RedisServer, Wire, wait_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -526,6 +526,21 @@ async fn a_cluster_is_found_by_any_node_that_runs_and_what_is_wrong_is_told() {
         put(&bench.cache, "thing:1", "1").await;
         assert_eq!(look(&bench.cache, "thing:1").await.expect("memory has it").1, Tier::Memory);
     }
+}
+
+/// As with Sentinels that are far away.
+#[tokio::test]
+async fn a_cluster_is_found_by_a_node_that_is_far_away() {
+    let cluster = ClusterDeployment::start_with(RedisOptions { tls: true, ..RedisOptions::default() }).await;
+    let wire = Proxy::to(cluster.servers[0].address()).await;
+    wire.set(Wire::Slow(Duration::from_millis(80)));
+    let bench = open(RemoteConfig::Redis(RedisConfig {
+        port: wire.address().port(),
+        tls: Some(TlsConfig { ca_file: Some(cluster.servers[0].ca_file()) }),
+        ..cluster_config(&cluster)
+    }))
+    .await;
+    is_up(&bench.cache).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use lently_cache::{CacheService, Deployment, Fetched, RedisConfig, RemoteConfig, SentinelConfig, Tier};
-use lently_testing::{RedisOptions, RedisServer, SentinelDeployment, SentinelOptions, wait_until};
+use lently_testing::{
+    Proxy, RedisOptions, RedisServer, SentinelDeployment, SentinelOptions, Wire, wait_until,
+};
 
 use crate::support::{BOUND, Bench, PREFIX, look, open, policy, put};
 
@@ -244,4 +246,30 @@ async fn sentinels_have_a_password_of_their_own_and_speak_tls() {
     wait_until("the primary is found", BOUND, async || bench.cache.health().is_up()).await;
     put(&bench.cache, "thing:1", "1").await;
     assert!(deployment.servers[0].bytes_of(&format!("{PREFIX}thing:1")).ends_with(b"1"));
+}
+
+/// To connect takes several round trips, over TLS the more; together they are longer than an answer may take.
+#[tokio::test]
+async fn sentinels_that_are_far_away_are_asked_over_tls() {
+    let options = RedisOptions { password: Some("redis".into()), tls: true, ..RedisOptions::default() };
+    let options = SentinelOptions { server: options, ..SentinelOptions::default() };
+    let deployment = SentinelDeployment::start_with(options).await;
+    let mut wires = Vec::new();
+    for sentinel in &deployment.sentinels {
+        let wire = Proxy::to(sentinel.address()).await;
+        wire.set(Wire::Slow(Duration::from_millis(80)));
+        wires.push(wire);
+    }
+    let at = |wire: &Proxy| (wire.address().ip().to_string(), wire.address().port());
+    let (host, port) = at(&wires[0]);
+    let config = RedisConfig {
+        host,
+        port,
+        others: wires[1..].iter().map(at).collect(),
+        password: Some("redis".to_owned().into()),
+        tls: Some(lently_cache::TlsConfig { ca_file: Some(deployment.servers[0].ca_file()) }),
+        ..sentinel_config(&deployment)
+    };
+    let bench = open(RemoteConfig::Redis(config)).await;
+    wait_until("the primary is found", BOUND, async || bench.cache.health().is_up()).await;
 }
