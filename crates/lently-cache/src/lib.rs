@@ -65,6 +65,7 @@ mod disk;
 mod entry;
 mod envelope;
 mod error;
+mod events;
 mod explain;
 mod failure;
 mod flight;
@@ -95,6 +96,7 @@ pub use self::{
         PatternReport, StaleReason, Stored, Tier, Wanted, WarmEntry, WarmReport,
     },
     error::CacheError,
+    events::{Event, Events, Heard, What},
     explain::{
         Explanation, FailureReport, FlightState, LeaseReport, NextReport, NextStep, TagReport, TagState,
         TierReport, TierState, ValueReport,

@@ -9,6 +9,7 @@ mod looking;
 mod many;
 mod repairing;
 mod tagging;
+mod telling;
 mod wish;
 
 use std::{
@@ -21,8 +22,7 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::config::{CacheConfig, RemoteConfig};
-use self::looking::Sought;
-use self::repairing::repair_in_time;
+use self::{looking::Sought, repairing::repair_in_time, telling::telling};
 use crate::{
     budget::Budget,
     clock::{Clock, between},
@@ -31,13 +31,14 @@ use crate::{
     entry::{Entry, Lookup, MissReason, PatternReport, Stored, Tier},
     envelope,
     error::CacheError,
+    events::{Teller, What},
     failure::Failures,
     flight::Flights,
     lease::{Lease, Tokens, Watchers},
     memory::{Found, Memory, Written},
     pattern::Pattern,
     policy::{Cost, Kind, Policy},
-    redis::{Listener, RedisClient},
+    redis::RedisClient,
     remote::{Health, Remote},
     repair::{Debt, RepairStats, Repairs},
     stats::{Counters, Ended, Stats},
@@ -67,6 +68,7 @@ struct Inner {
     repairs: Arc<Repairs>,
     budget: Budget,
     counters: Counters,
+    teller: Arc<Teller>,
     clock: Clock,
     tasks: TaskTracker,
     /// What goes on without a request: the supervision of Redis, the sweeping of the disk.
@@ -90,6 +92,7 @@ impl CacheService {
         let watchers = Arc::new(Watchers::default());
         let tags = Arc::new(Book::new(matches!(remote, RemoteConfig::None)));
         let repairs = Arc::new(Repairs::default());
+        let teller = Arc::new(Teller::new(kinds, clock.clone()));
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {
@@ -99,7 +102,7 @@ impl CacheService {
                 let words = kinds.iter().map(|kind| kind.name.to_owned());
                 let (memory, watchers, clock) = (memory.clone(), watchers.clone(), clock.clone());
                 let (tags, repairs) = (tags.clone(), repairs.clone());
-                let listener: Listener = Arc::new(move |notice| {
+                let listener = telling(teller.clone(), move |notice| {
                     if let Notice::Armed = notice {
                         repairs.try_now();
                     }
@@ -136,6 +139,7 @@ impl CacheService {
             repairs: repairs.clone(),
             budget,
             counters: Counters::new(kinds, clock.now()),
+            teller,
             clock,
             tasks,
             upkeep,
@@ -158,7 +162,7 @@ impl CacheService {
             Ok(()) => self.0.look_up(Sought { key, kind, fresh: None }).await,
             Err(_) => Lookup::Missing(MissReason::Absent),
         };
-        self.0.count(kind, &lookup, began);
+        self.0.count(kind, key, &lookup, began);
         lookup
     }
 
@@ -201,6 +205,7 @@ impl CacheService {
             inner.memory.remove(&key);
             let deleted = remote?.max(u64::from(in_memory));
             inner.counters.deleted(deleted);
+            inner.teller.tell(None, &key, || What::Deleted);
             Ok(deleted)
         })
         .await
@@ -229,6 +234,7 @@ impl CacheService {
             // Memory holds copies of what the remote tier has, except what only memory took.
             let deleted = remote?.max(in_memory);
             inner.counters.deleted(deleted);
+            inner.teller.tell_plainly(Some(pattern.as_str()), What::PatternDeleted { keys: deleted });
             Ok(deleted)
         })
         .await
@@ -373,7 +379,7 @@ impl Inner {
         match self.memory.get(key, now) {
             Found::Trusted(entry) if entry.is_fresh(now) => {
                 let took = began.map(|began| began.elapsed());
-                self.counters.ended(kind, Ended::Hit(Tier::Memory), Some(&entry), took);
+                self.ended(kind, key, Ended::Hit(Tier::Memory), Some(&entry), took);
                 Some(entry)
             }
             _ => None,
@@ -381,12 +387,12 @@ impl Inner {
     }
 
     /// Counts what a plain look found.
-    fn count(&self, kind: Kind, lookup: &Lookup, began: Instant) {
+    fn count(&self, kind: Kind, key: &str, lookup: &Lookup, began: Instant) {
         let (ended, entry) = match lookup {
             Lookup::Fresh(entry) => (Ended::Hit(entry.tier), Some(entry)),
             Lookup::Stale(_) | Lookup::Missing(_) => (Ended::Missing, None),
         };
-        self.counters.ended(kind, ended, entry, Some(began.elapsed()));
+        self.ended(kind, key, ended, entry, Some(began.elapsed()));
     }
 
     /// Stores a value that a caller set.
@@ -408,7 +414,9 @@ impl Inner {
         self.resting.forget(key);
         entry.tagged = self.snapshot(policy).await;
         let _turn = self.repairs.turn(key).await;
-        Ok(self.store(key, policy, &entry, Right::Set, since).await)
+        let stored = self.store(key, policy, &entry, Right::Set, since).await;
+        self.was_stored(policy.kind, key, stored);
+        Ok(stored)
     }
 
     /// Writes both tiers, by the right that `claim` gives.

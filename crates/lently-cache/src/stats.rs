@@ -83,6 +83,14 @@ impl Ended {
         }
     }
 
+    /// The tier that had the value, if one had.
+    pub(crate) fn tier(self) -> Option<Tier> {
+        match self {
+            Self::Hit(tier) | Self::Stale(tier) | Self::StaleIfError(tier) => Some(tier),
+            _ => None,
+        }
+    }
+
     /// The names of outcome and tier in metrics.
     pub(crate) fn labels(self) -> (&'static str, &'static str) {
         match self {

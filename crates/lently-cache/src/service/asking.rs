@@ -69,7 +69,7 @@ impl CacheService {
         if let Found::Trusted(entry) = inner.memory.get(key, now) {
             match self.serve(key, policy, &wish, &entry, now, fetch) {
                 Ok(outcome) => {
-                    inner.count_served(policy, &entry, outcome, timed.map(|began| began.elapsed()));
+                    inner.count_served(policy, key, &entry, outcome, timed.map(|began| began.elapsed()));
                     return Ok(Answer { entry, outcome });
                 }
                 Err(unused) => fetch = unused,
@@ -124,7 +124,7 @@ impl CacheService {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        let began = Instant::now();
+        let asked = Asked { key, policy, wish: &wish, began: Instant::now() };
         let key: Arc<str> = Arc::from(key);
         loop {
             match self.0.flights.board(&key, wish.store) {
@@ -135,12 +135,12 @@ impl CacheService {
                     }
                     let landed = flight.wait().await;
                     if self.0.will_do(&landed, &wish) {
-                        return self.0.arrive(policy, landed, &wish, false, began);
+                        return self.0.arrive(&asked, landed, false);
                     }
                 }
                 Boarding::Lead(leader) => {
                     let flight = self.launch(leader, key, policy, wish, fetch);
-                    return self.0.arrive(policy, flight.wait().await, &wish, true, began);
+                    return self.0.arrive(&asked, flight.wait().await, true);
                 }
             }
         }
@@ -182,11 +182,19 @@ impl CacheService {
         }
         let key: Arc<str> = Arc::from(key);
         if let Boarding::Lead(leader) = self.0.flights.board(&key, true) {
-            self.0.counters.refresh();
+            self.0.refresh_began(policy.kind, &key);
             self.launch(leader, key, policy, Wish::newer_than(stale), fetch);
         }
         StaleReason::Refreshing
     }
+}
+
+/// What a caller who waits for a flight wants.
+struct Asked<'a> {
+    key: &'a str,
+    policy: &'a Policy,
+    wish: &'a Wish,
+    began: Instant,
 }
 
 /// Whether an entry will do, and what the budget says where it is stale.
@@ -235,13 +243,14 @@ impl Inner {
     pub(super) fn count_served(
         &self,
         policy: &Policy,
+        key: &str,
         entry: &Entry,
         outcome: Outcome,
         took: Option<Duration>,
     ) {
         let hit = outcome == Outcome::Hit;
         let ended = if hit { Ended::Hit(entry.tier) } else { Ended::Stale(entry.tier) };
-        self.counters.ended(policy.kind, ended, Some(entry), took);
+        self.ended(policy.kind, key, ended, Some(entry), took);
     }
 
     /// What a tier has, for a caller who wants nothing fetched.
@@ -254,11 +263,11 @@ impl Inner {
                 Verdict::No => None,
             };
             if let Some(outcome) = outcome {
-                self.count_served(policy, &entry, outcome, Some(began.elapsed()));
+                self.count_served(policy, key, &entry, outcome, Some(began.elapsed()));
                 return Ok(Answer { entry, outcome });
             }
         }
-        self.counters.ended(policy.kind, Ended::Missing, None, Some(began.elapsed()));
+        self.ended(policy.kind, key, Ended::Missing, None, Some(began.elapsed()));
         Err(FetchError::NotCached)
     }
 
@@ -275,16 +284,9 @@ impl Inner {
     }
 
     /// Counts, and turns the landing into the caller's answer.
-    fn arrive(
-        &self,
-        policy: &Policy,
-        landed: Landed,
-        wish: &Wish,
-        led: bool,
-        began: Instant,
-    ) -> Result<Answer, FetchError> {
+    fn arrive(&self, asked: &Asked<'_>, landed: Landed, led: bool) -> Result<Answer, FetchError> {
         let ended = |ended, entry: &Entry| {
-            self.counters.ended(policy.kind, ended, Some(entry), Some(began.elapsed()));
+            self.ended(asked.policy.kind, asked.key, ended, Some(entry), Some(asked.began.elapsed()));
         };
         match landed {
             Landed::Found(entry) => {
@@ -306,13 +308,13 @@ impl Inner {
             }
             Landed::Remembered(error, kept) => {
                 self.counters.remembered();
-                self.arrive_in_vain(policy, error, kept, wish, Ended::Remembered, began)
+                self.arrive_in_vain(asked, error, kept, Ended::Remembered)
             }
             Landed::Failed(error, kept) => {
                 if !led {
                     self.counters.collapsed();
                 }
-                self.arrive_in_vain(policy, error, kept, wish, Ended::Failed, began)
+                self.arrive_in_vain(asked, error, kept, Ended::Failed)
             }
         }
     }
@@ -320,13 +322,12 @@ impl Inner {
     /// With what there still is, where that will do instead. Either way it is a miss: the caller waited for a fetch.
     fn arrive_in_vain(
         &self,
-        policy: &Policy,
+        asked: &Asked<'_>,
         error: FetchError,
         kept: Option<Entry>,
-        wish: &Wish,
         ended: Ended,
-        began: Instant,
     ) -> Result<Answer, FetchError> {
+        let Asked { key, policy, wish, began } = *asked;
         let now = self.clock.now();
         let will_do = |entry: &Entry| {
             wish.takes(entry, now) != Takes::No
@@ -334,7 +335,7 @@ impl Inner {
         };
         let kept = kept.filter(will_do);
         let ended = kept.as_ref().map_or(ended, |entry| Ended::StaleIfError(entry.tier));
-        self.counters.ended(policy.kind, ended, kept.as_ref(), Some(began.elapsed()));
+        self.ended(policy.kind, key, ended, kept.as_ref(), Some(began.elapsed()));
         match kept {
             Some(entry) => Ok(Answer { entry, outcome: Outcome::Stale(reason(&error)) }),
             None => Err(error),

@@ -58,7 +58,7 @@ impl Inner {
                 let now = self.clock.now();
                 match self.judge(&wish, &entry, policy, now) {
                     asking::Verdict::Fresh if self.is_to_be_refreshed_ahead(key, &entry, policy, now) => {
-                        self.counters.refresh();
+                        self.refresh_began(policy.kind, key);
                         wish = Wish::newer_than(&entry);
                         leader = leader.land_and_go_on(Landed::Found(entry.clone()));
                     }
@@ -70,7 +70,7 @@ impl Inner {
                         if let Some(error) = self.resting.get(key, now) {
                             return leader.land(Landed::Stale(entry, reason(&error)));
                         }
-                        self.counters.refresh();
+                        self.refresh_began(policy.kind, key);
                         wish = Wish::newer_than(&entry);
                         leader = leader.land_and_go_on(Landed::Stale(entry.clone(), StaleReason::Refreshing));
                     }
@@ -110,7 +110,7 @@ impl Inner {
         };
         let tagged = self.snapshot(policy).await;
         leader.flight.begins_with(&tagged);
-        self.counters.fetch();
+        self.fetch_began(policy.kind, key);
         let since = tokio::time::Instant::now();
         // A fetch that panics has failed, and what is kept may be served all the same.
         let fetching = AssertUnwindSafe(async move { fetch().await }).catch_unwind();
@@ -126,14 +126,14 @@ impl Inner {
         let took = since.elapsed();
         let error = match fetched {
             Ok(Ok(Ok(fetched))) => {
-                self.counters.fetched_in(policy.kind, Ok(()), took);
+                self.fetch_ended(policy.kind, key, Ok(()), took);
                 return self.keep(leader, key, policy, lease, (fetched, tagged), since).await;
             }
             Ok(Ok(Err(failure))) => FetchError::Failed(failure),
             Ok(Err(_panic)) => FetchError::Abandoned,
             Err(_) => FetchError::TimedOut { after: policy.fetch_timeout },
         };
-        self.counters.fetched_in(policy.kind, Err(error.class()), took);
+        self.fetch_ended(policy.kind, key, Err(error.class()), took);
         let kept = match kept {
             None if wish.anew => match self.look_up(Sought::by(policy, key)).await {
                 Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),
@@ -186,7 +186,9 @@ impl Inner {
         }
         let right = lease.map_or(Right::Fetched, Right::Lease);
         let stored = leader.flight.unless_fenced(self.store(key, policy, &entry, right, since)).await;
-        Landed::Fetched { entry, stored: stored.is_some_and(Stored::anywhere) }
+        let stored = stored.unwrap_or(Stored { memory: false, remote: false });
+        self.was_stored(policy.kind, key, stored);
+        Landed::Fetched { entry, stored: stored.anywhere() }
     }
 
     /// Lands with a failure that callers on every node are spared from repeating, for as long as its class says.

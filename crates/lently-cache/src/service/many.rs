@@ -33,11 +33,11 @@ impl CacheService {
                 places.push(place);
                 sought.push(Sought { key, kind, fresh: None });
             } else {
-                self.0.count(kind, &lookups[place], began);
+                self.0.count(kind, key, &lookups[place], began);
             }
         }
         for (place, lookup) in places.into_iter().zip(self.0.look_up_many(&sought).await) {
-            self.0.count(kind, &lookup, began);
+            self.0.count(kind, keys[place].as_ref(), &lookup, began);
             lookups[place] = lookup;
         }
         lookups
@@ -155,14 +155,14 @@ impl CacheService {
         if let Some(Lookup::Fresh(entry) | Lookup::Stale(entry)) = found {
             match self.serve(key, policy, &wish, &entry, self.0.clock.now(), fetch) {
                 Ok(outcome) => {
-                    self.0.count_served(policy, &entry, outcome, Some(began.elapsed()));
+                    self.0.count_served(policy, key, &entry, outcome, Some(began.elapsed()));
                     return Ok(Answer { entry, outcome });
                 }
                 Err(unused) => fetch = unused,
             }
         }
         if wish.only_if_cached {
-            self.0.counters.ended(policy.kind, Ended::Missing, None, Some(began.elapsed()));
+            self.0.ended(policy.kind, key, Ended::Missing, None, Some(began.elapsed()));
             return Err(FetchError::NotCached);
         }
         self.ask(key, policy, wish, fetch).await

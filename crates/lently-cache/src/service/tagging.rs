@@ -9,6 +9,7 @@ use crate::{
     clock::later,
     entry::Entry,
     error::CacheError,
+    events::What,
     flight::Flight,
     policy::Policy,
     remote::Remote,
@@ -56,8 +57,10 @@ impl CacheService {
         self.to_its_end(async move {
             let now = inner.clock.now();
             let (key, expire) = (key_of(&tag), change == Change::Expire);
+            let told = if expire { What::TagExpired } else { What::TagInvalidated };
             if inner.remote.tier().is_none() {
                 inner.tags.change_alone(&tag, expire, now);
+                inner.teller.tell_plainly(Some(&tag), told);
                 return Ok(());
             }
             inner.tags.changed(&tag);
@@ -67,7 +70,9 @@ impl CacheService {
             if changed.is_err() && matches!(inner.remote, Remote::Redis(_)) {
                 inner.repairs.owe_tag(&tag, TagDebt { expire, at: now });
             }
-            inner.swallow_count(changed)
+            inner.swallow_count(changed)?;
+            inner.teller.tell_plainly(Some(&tag), told);
+            Ok(())
         })
         .await
     }
@@ -98,7 +103,9 @@ impl CacheService {
                 // What is stale there is read from there.
                 inner.memory.remove_written(&key);
             }
-            Ok(remote? || in_memory)
+            let expired = remote? || in_memory;
+            inner.teller.tell(None, &key, || What::Expired);
+            Ok(expired)
         })
         .await
     }

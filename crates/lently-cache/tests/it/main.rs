@@ -7,6 +7,7 @@ mod coherence;
 mod conformance;
 mod disk;
 mod envelope;
+mod events;
 mod explain;
 mod failures;
 mod faults;
