@@ -6,17 +6,21 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
+use crate::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
+
 /// How long copies in memory are believed after the last sign that the remote tier's notices of changes arrive. This is the
 /// bound on serving what another process has changed; a tier that sends no notices is asked again after as long.
 pub const MEMORY_TRUST: Duration = Duration::from_secs(2);
 /// Generations are counted per stripe of keys, not per key; a collision costs a memory copy, nothing else.
-const STRIPES: usize = 1024;
+const STRIPES: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// What the remote tier lets this process know of changes by others.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +49,25 @@ pub(crate) struct Coherence {
     base: Instant,
 }
 
+/// Locked for the moment in which a copy is laid into memory, so that a change comes before it, and forbids it, or after it, and
+/// removes it.
 #[derive(Default)]
-struct Stripe {
-    generation: AtomicU64,
-    writers: AtomicU32,
+struct Stripe(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    writers: u32,
+}
+
+impl Stripe {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn raise(&self) {
+        self.lock().generation += 1;
+    }
 }
 
 /// The state of things when a look at the remote tier began.
@@ -60,6 +79,11 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// The epoch when it was taken, whether notices arrived or not.
+    pub(crate) fn taken_in(self) -> u64 {
+        self.epoch
+    }
+
     /// The epoch in which notices arrived, or `None` where they did not.
     pub(crate) fn epoch(self) -> Option<u64> {
         (self.epoch % 2 == 1).then_some(self.epoch)
@@ -81,17 +105,31 @@ impl Coherence {
         let stripe = self.hasher.hash_one(key) as usize % STRIPES;
         // The epoch first: if it ends between the two reads, the ticket is of the one that ended.
         let epoch = self.epoch.load(SeqCst);
-        Ticket { stripe, generation: self.stripes[stripe].generation.load(SeqCst), epoch }
+        Ticket { stripe, generation: self.stripes[stripe].lock().generation, epoch }
     }
 
+    /// Whether the key was not changed since, and the epoch has not ended.
+    #[cfg(test)]
     pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
-        self.stripes[ticket.stripe].generation.load(SeqCst) == ticket.generation
-            && self.epoch.load(SeqCst) == ticket.epoch
+        self.if_current(ticket, || ()).is_some()
     }
 
-    /// Whether the key was not changed since, whatever became of the notices.
-    pub(crate) fn is_unchanged(&self, ticket: Ticket) -> bool {
-        self.stripes[ticket.stripe].generation.load(SeqCst) == ticket.generation
+    /// Lays a copy into memory unless the key was changed since, or the epoch has ended.
+    pub(crate) fn if_current<T>(&self, ticket: Ticket, lay: impl FnOnce() -> T) -> Option<T> {
+        self.if_unchanged(ticket, || (self.epoch.load(SeqCst) == ticket.epoch).then(lay))?
+    }
+
+    /// The same, whatever became of the notices.
+    pub(crate) fn if_unchanged<T>(&self, ticket: Ticket, lay: impl FnOnce() -> T) -> Option<T> {
+        let state = self.stripes[ticket.stripe].lock();
+        (state.generation == ticket.generation).then(lay)
+    }
+
+    /// Changes a copy in its place while no other is laid into memory for the key.
+    pub(crate) fn locked<T>(&self, key: &str, change: impl FnOnce() -> T) -> T {
+        let stripe = self.hasher.hash_one(key) as usize % STRIPES;
+        let _state = self.stripes[stripe].lock();
+        change()
     }
 
     /// Whether notices arrive, and have begun to since `epoch`.
@@ -108,13 +146,11 @@ impl Coherence {
     /// Makes every ticket of the key worthless.
     pub(crate) fn raise(&self, key: &str) {
         let stripe = self.hasher.hash_one(key) as usize % STRIPES;
-        self.stripes[stripe].generation.fetch_add(1, SeqCst);
+        self.stripes[stripe].raise();
     }
 
     pub(crate) fn raise_all(&self) {
-        for stripe in &self.stripes {
-            stripe.generation.fetch_add(1, SeqCst);
-        }
+        self.stripes.iter().for_each(Stripe::raise);
     }
 
     /// Whether copies of `epoch` are believed at `at`.
@@ -142,9 +178,10 @@ impl Coherence {
     pub(crate) fn write(&self, key: &str) -> Writing<'_> {
         let stripe = self.hasher.hash_one(key) as usize % STRIPES;
         let epoch = self.epoch.load(SeqCst);
-        self.stripes[stripe].writers.fetch_add(1, SeqCst);
-        let generation = self.stripes[stripe].generation.fetch_add(1, SeqCst) + 1;
-        Writing { coherence: self, ticket: Ticket { stripe, generation, epoch } }
+        let mut state = self.stripes[stripe].lock();
+        state.writers += 1;
+        state.generation += 1;
+        Writing { coherence: self, ticket: Ticket { stripe, generation: state.generation, epoch } }
     }
 
     fn since_base(&self, at: Instant) -> u64 {
@@ -163,22 +200,21 @@ impl Writing<'_> {
     /// for then nobody here knows whose value the remote tier has. Either way the tickets taken meanwhile are worthless:
     /// whoever read the old value must not keep it after this.
     pub(crate) fn written(&self) -> Option<Ticket> {
-        let stripe = &self.coherence.stripes[self.ticket.stripe];
-        let alone = stripe.writers.load(SeqCst) == 1;
-        let before = stripe.generation.fetch_add(1, SeqCst);
-        (alone && before == self.ticket.generation)
-            .then_some(Ticket { generation: before + 1, ..self.ticket })
+        let mut state = self.coherence.stripes[self.ticket.stripe].lock();
+        let alone = state.writers == 1 && state.generation == self.ticket.generation;
+        state.generation += 1;
+        alone.then_some(Ticket { generation: state.generation, ..self.ticket })
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        let stripe = &self.coherence.stripes[self.ticket.stripe];
-        let alone = stripe.writers.fetch_sub(1, SeqCst) == 1;
+        let mut state = self.coherence.stripes[self.ticket.stripe].lock();
+        state.writers -= 1;
         // Untouched but for what this writer has raised itself: the written value may have been kept.
-        let kept = alone && stripe.generation.load(SeqCst) == self.ticket.generation + 1;
+        let kept = state.writers == 0 && state.generation == self.ticket.generation + 1;
         if !kept {
-            stripe.generation.fetch_add(1, SeqCst);
+            state.generation += 1;
         }
     }
 }
@@ -186,78 +222,89 @@ impl Drop for Writing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::once;
 
     #[test]
     fn a_ticket_is_worth_something_until_the_key_changes() {
-        let coherence = Coherence::new();
-        let ticket = coherence.ticket("a");
-        assert!(coherence.is_current(ticket));
-        coherence.raise("a");
-        assert!(!coherence.is_current(ticket));
-        let (all, epoch) = (coherence.ticket("a"), coherence.ticket("a"));
-        coherence.raise_all();
-        assert!(!coherence.is_current(all));
-        coherence.notices_arrive(true);
-        assert!(!coherence.is_current(epoch));
+        once(|| {
+            let coherence = Coherence::new();
+            let ticket = coherence.ticket("a");
+            assert!(coherence.is_current(ticket));
+            coherence.raise("a");
+            assert!(!coherence.is_current(ticket));
+            let (all, epoch) = (coherence.ticket("a"), coherence.ticket("a"));
+            coherence.raise_all();
+            assert!(!coherence.is_current(all));
+            coherence.notices_arrive(true);
+            assert!(!coherence.is_current(epoch));
+        });
     }
 
     #[test]
     fn of_two_writers_at_once_neither_knows_whose_value_lies_there() {
-        let coherence = Coherence::new();
-        let before = coherence.ticket("a");
-        let first = coherence.write("a");
-        assert!(!coherence.is_current(before));
-        let second = coherence.write("a");
-        assert_eq!(second.written(), None, "another one is under way");
-        drop(second);
-        assert_eq!(first.written(), None, "another one was under way");
-        drop(first);
-        let alone = coherence.write("a");
-        let during = coherence.ticket("a");
-        let ticket = alone.written().expect("nobody else wrote");
-        assert!(coherence.is_current(ticket) && !coherence.is_current(during));
-        drop(alone);
-        assert!(coherence.is_current(ticket), "ending changes nothing that is known");
+        once(|| {
+            let coherence = Coherence::new();
+            let before = coherence.ticket("a");
+            let first = coherence.write("a");
+            assert!(!coherence.is_current(before));
+            let second = coherence.write("a");
+            assert_eq!(second.written(), None, "another one is under way");
+            drop(second);
+            assert_eq!(first.written(), None, "another one was under way");
+            drop(first);
+            let alone = coherence.write("a");
+            let during = coherence.ticket("a");
+            let ticket = alone.written().expect("nobody else wrote");
+            assert!(coherence.is_current(ticket) && !coherence.is_current(during));
+            drop(alone);
+            assert!(coherence.is_current(ticket), "ending changes nothing that is known");
+        });
     }
 
     #[test]
     fn a_notice_during_a_write_forbids_keeping_its_value_and_what_was_read_since() {
-        let coherence = Coherence::new();
-        let writing = coherence.write("a");
-        coherence.raise("a");
-        // Of the old value: the write has not reached the remote tier yet.
-        let reading = coherence.ticket("a");
-        assert_eq!(writing.written(), None);
-        assert!(!coherence.is_current(reading));
-        let reading = coherence.ticket("a");
-        drop(writing);
-        assert!(!coherence.is_current(reading), "whose value is there is not known until it ends");
+        once(|| {
+            let coherence = Coherence::new();
+            let writing = coherence.write("a");
+            coherence.raise("a");
+            // Of the old value: the write has not reached the remote tier yet.
+            let reading = coherence.ticket("a");
+            assert_eq!(writing.written(), None);
+            assert!(!coherence.is_current(reading));
+            let reading = coherence.ticket("a");
+            drop(writing);
+            assert!(!coherence.is_current(reading), "whose value is there is not known until it ends");
+        });
     }
 
     #[test]
     fn a_write_that_is_given_up_makes_worthless_what_was_read_meanwhile() {
-        let coherence = Coherence::new();
-        let writing = coherence.write("a");
-        let reading = coherence.ticket("a");
-        drop(writing);
-        assert!(!coherence.is_current(reading));
+        once(|| {
+            let coherence = Coherence::new();
+            let writing = coherence.write("a");
+            let reading = coherence.ticket("a");
+            drop(writing);
+            assert!(!coherence.is_current(reading));
+        });
     }
 
     #[test]
     fn copies_are_believed_while_notices_arrive_and_are_confirmed() {
-        let (coherence, start) = (Coherence::new(), Instant::now());
-        assert_eq!(coherence.ticket("a").epoch(), None);
-        coherence.notices_arrive(true);
-        let epoch = coherence.ticket("a").epoch().expect("notices arrive");
-        assert!(!coherence.believes(epoch, start), "nothing was confirmed");
-        coherence.confirm(start);
-        assert!(coherence.believes(epoch, start));
-        assert!(!coherence.believes(epoch, start + MEMORY_TRUST));
-        coherence.confirm(start + Duration::from_secs(1));
-        assert!(coherence.believes(epoch, start + MEMORY_TRUST));
-        coherence.notices_arrive(true);
-        assert!(!coherence.believes(epoch, start), "armed anew: something may have been missed");
-        coherence.notices_arrive(false);
-        assert_eq!(coherence.ticket("a").epoch(), None);
+        once(|| {
+            let (coherence, start) = (Coherence::new(), Instant::now());
+            assert_eq!(coherence.ticket("a").epoch(), None);
+            coherence.notices_arrive(true);
+            let epoch = coherence.ticket("a").epoch().expect("notices arrive");
+            assert!(!coherence.believes(epoch, start), "nothing was confirmed");
+            coherence.confirm(start);
+            assert!(coherence.believes(epoch, start));
+            assert!(!coherence.believes(epoch, start + MEMORY_TRUST));
+            coherence.confirm(start + Duration::from_secs(1));
+            assert!(coherence.believes(epoch, start + MEMORY_TRUST));
+            coherence.notices_arrive(true);
+            assert!(!coherence.believes(epoch, start), "armed anew: something may have been missed");
+            coherence.notices_arrive(false);
+            assert_eq!(coherence.ticket("a").epoch(), None);
+        });
     }
 }

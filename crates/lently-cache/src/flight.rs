@@ -1,13 +1,7 @@
 //! At most one fetch per key and process: the first caller's fetch runs on a task of its own, the others wait for it.
 //! A flight knows nothing of tiers; what it runs and stores is handed in.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::collections::HashMap;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     entry::{Entry, FetchError, StaleReason},
     pattern::Pattern,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     tags::Tagged,
 };
 
@@ -51,6 +49,8 @@ pub(crate) struct Flight {
     is_to_be_stored: AtomicBool,
     /// The versions of its tags, once its fetch has begun.
     tagged: OnceLock<Tagged>,
+    /// Whatever it lands with is yet to be fetched.
+    is_all_new: AtomicBool,
     /// Nobody joins it any more: what it brings is not to be stored.
     retired: CancellationToken,
 }
@@ -106,6 +106,26 @@ impl Flights {
         flight.retired.cancel();
     }
 
+    /// Lets nobody join a flight any more that began while the key was being changed and may have found what was there before.
+    /// To be called once the change is made; what it fetches may be stored, for that fetch began after the change did.
+    pub(crate) fn part(&self, key: &str) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if under_way.get(key).is_some_and(|flight| !flight.is_all_new.load(Relaxed)) {
+            under_way.remove(key);
+        }
+    }
+
+    /// The same for every key that matches.
+    pub(crate) fn part_matching(&self, pattern: &Pattern) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|key, flight| flight.is_all_new.load(Relaxed) || !pattern.matches(key));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The same as a fence for every key that matches; for every key at all without a pattern.
     pub(crate) async fn fence_matching(&self, pattern: Option<&Pattern>) {
         let flights: Vec<_> = {
@@ -131,9 +151,10 @@ impl Flight {
         }
     }
 
-    /// Its fetch begins, with these versions of its tags.
-    pub(crate) fn begins_with(&self, tagged: &Tagged) {
+    /// Its fetch begins, with these versions of its tags; `is_all_new` unless it has something older to land with.
+    pub(crate) fn begins_with(&self, tagged: &Tagged, is_all_new: bool) {
         let _ = self.tagged.set(tagged.clone());
+        self.is_all_new.store(is_all_new, Relaxed);
     }
 
     /// Whether its fetch has begun.
@@ -166,6 +187,7 @@ impl Leader {
             fence: AsyncMutex::new(fenced),
             is_to_be_stored: AtomicBool::new(store),
             tagged: OnceLock::new(),
+            is_all_new: AtomicBool::new(false),
             retired: CancellationToken::new(),
         };
         Self { flights, key, flight: Arc::new(flight), landing }

@@ -1,14 +1,7 @@
 //! Leading a fetch for the whole cluster: waiting for another process' fetch, or holding the lease while fetching. Whoever waits
 //! is woken by a notice from Redis (the commit, the failure, the owner's death); the lease's own end is a second alarm.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -23,6 +16,10 @@ use crate::{
     envelope,
     error::CacheError,
     redis::{Claim, Over, RedisClient},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// How often an owner gives a sign of life: twice may be missed.
@@ -40,7 +37,7 @@ pub(crate) struct Watchers {
 
 impl Watchers {
     /// To be taken before the lease is claimed, so that no notice is missed.
-    fn watch(self: &Arc<Self>, key: &Arc<str>) -> Watch {
+    pub(crate) fn watch(self: &Arc<Self>, key: &Arc<str>) -> Watch {
         let news = self.lock().entry(key.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
         Watch { watchers: self.clone(), key: key.clone(), news: Some(news) }
     }
@@ -60,12 +57,17 @@ impl Watchers {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>>> {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Watch {
+pub(crate) struct Watch {
     watchers: Arc<Watchers>,
     key: Arc<str>,
     news: Option<watch::Receiver<()>>,
@@ -73,7 +75,7 @@ struct Watch {
 
 impl Watch {
     /// Returns once there was news since the last call, or since the watch began.
-    async fn news(&mut self) {
+    pub(crate) async fn news(&mut self) {
         if let Some(news) = &mut self.news {
             // The sender lives as long as it is watched.
             let _ = news.changed().await;
@@ -338,20 +340,23 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::model::once;
 
     #[test]
     fn everyone_who_watches_a_key_hears_of_it_and_nobody_is_left_behind() {
-        let (watchers, key) = (Arc::new(Watchers::default()), Arc::from("a"));
-        // A flight that was fenced goes on waiting while the next one begins.
-        let (mut first, mut second) = (watchers.watch(&key), watchers.watch(&key));
-        assert!(first.news().now_or_never().is_none());
-        watchers.hear(Notice::Leased("a"));
-        assert!(first.news().now_or_never().is_some() && second.news().now_or_never().is_some());
-        assert!(first.news().now_or_never().is_none(), "told once");
-        drop(first);
-        watchers.hear(Notice::Lost);
-        assert!(second.news().now_or_never().is_some());
-        drop(second);
-        assert!(watchers.lock().is_empty());
+        once(|| {
+            let (watchers, key) = (Arc::new(Watchers::default()), Arc::from("a"));
+            // A flight that was fenced goes on waiting while the next one begins.
+            let (mut first, mut second) = (watchers.watch(&key), watchers.watch(&key));
+            assert!(first.news().now_or_never().is_none());
+            watchers.hear(Notice::Leased("a"));
+            assert!(first.news().now_or_never().is_some() && second.news().now_or_never().is_some());
+            assert!(first.news().now_or_never().is_none(), "told once");
+            drop(first);
+            watchers.hear(Notice::Lost);
+            assert!(second.news().now_or_never().is_some());
+            drop(second);
+            assert!(watchers.is_empty());
+        });
     }
 }

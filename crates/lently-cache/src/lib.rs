@@ -74,6 +74,8 @@ mod flight;
 pub mod fuzzing;
 mod lease;
 mod memory;
+#[cfg(test)]
+mod model;
 mod pattern;
 mod policy;
 mod redis;
@@ -82,6 +84,7 @@ mod repair;
 mod savings;
 mod service;
 mod stats;
+mod sync;
 mod tags;
 
 #[doc(hidden)]

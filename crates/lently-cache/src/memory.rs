@@ -153,19 +153,11 @@ impl Memory {
 
     /// Keeps what was read from the remote tier, unless the key changed since `ticket` was taken.
     pub(crate) fn fill(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket, now: Timestamp) -> bool {
-        if !self.coherence.is_current(ticket) {
-            return false;
-        }
         let trust = match ticket.epoch() {
             Some(epoch) => Trust::Epoch(epoch),
             None => Trust::Until(later(now, MEMORY_TRUST)),
         };
-        let kept = self.insert(key, entry, trust);
-        if self.coherence.is_current(ticket) {
-            return kept;
-        }
-        self.remove(key);
-        false
+        self.coherence.if_current(ticket, || self.insert(key, entry, trust)).unwrap_or(false)
     }
 
     /// To be taken before the remote tier is written to; see [`keep`](Self::keep).
@@ -191,45 +183,36 @@ impl Memory {
         }
         let trust = match written {
             Written::HereAlone => Trust::Always,
-            Written::Perhaps | Written::Remotely => Trust::Unwritten(self.coherence.epoch()),
+            // Of when the write began: what others did while notices did not arrive may be missed since.
+            Written::Perhaps | Written::Remotely => Trust::Unwritten(ticket.taken_in()),
         };
-        let kept = self.insert(key, entry, trust);
         // The loss of the link, which may be why it was not taken, is no reason not to keep it.
-        if self.coherence.is_unchanged(ticket) {
-            return kept;
-        }
-        self.remove(key);
-        false
+        self.coherence.if_unchanged(ticket, || self.insert(key, entry, trust)).unwrap_or(false)
     }
 
     /// Goes on keeping a value that the remote tier does not have, unless the key changed since `ticket` was taken.
     pub(crate) fn keep_unwritten(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket) {
-        if self.coherence.is_current(ticket) {
-            self.insert(key, entry, Trust::Unwritten(self.coherence.epoch()));
-            if !self.coherence.is_unchanged(ticket) {
-                self.remove(key);
-            }
-        }
+        let trust = Trust::Unwritten(ticket.taken_in());
+        let _ = self.coherence.if_current(ticket, || self.insert(key, entry, trust));
     }
 
     /// The same where there is no remote tier.
     pub(crate) fn keep_alone(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket) {
-        if self.coherence.is_unchanged(ticket) {
-            self.insert(key, entry, Trust::Always);
-            if !self.coherence.is_unchanged(ticket) {
-                self.remove(key);
-            }
-        }
+        let _ = self.coherence.if_unchanged(ticket, || self.insert(key, entry, Trust::Always));
     }
 
     /// Makes a copy stale that the remote tier does not have; whether there is a copy at all. To be called while writing.
     pub(crate) fn expire(&self, key: &Arc<str>, now: Timestamp) -> bool {
-        let Some(held) = self.cache.as_ref().and_then(|cache| cache.get(&**key)) else { return false };
-        let there = now < held.entry.retain_until;
-        if matches!(held.trust, Trust::Always | Trust::Unwritten(_)) {
-            self.insert(key, &held.entry.expired(now), held.trust);
-        }
-        there
+        let Some(cache) = &self.cache else { return false };
+        self.coherence.locked(key, || {
+            let Some(held) = cache.get(&**key) else { return false };
+            let there = now < held.entry.retain_until;
+            if matches!(held.trust, Trust::Always | Trust::Unwritten(_)) {
+                // Nobody lays another copy down meanwhile; where somebody removes this one, it stays away.
+                let _ = cache.replace(key.clone(), Held { entry: held.entry.expired(now), ..held }, true);
+            }
+            there
+        })
     }
 
     /// Removes a copy of which a tag was changed, unless there is another one by now.

@@ -203,6 +203,7 @@ impl CacheService {
             inner.account(&key, &remote, Debt::Delete(since));
             drop(writing);
             inner.memory.remove(&key);
+            inner.flights.part(&key);
             let deleted = remote?.max(u64::from(in_memory));
             inner.counters.deleted(deleted);
             inner.teller.tell(None, &key, || What::Deleted);
@@ -231,6 +232,7 @@ impl CacheService {
             }
             inner.memory.distrust_reads();
             inner.memory.remove_matching(&pattern);
+            inner.flights.part_matching(&pattern);
             // Memory holds copies of what the remote tier has, except what only memory took.
             let deleted = remote?.max(in_memory);
             inner.counters.deleted(deleted);
@@ -415,6 +417,7 @@ impl Inner {
         entry.tagged = self.snapshot(policy).await;
         let _turn = self.repairs.turn(key).await;
         let stored = self.store(key, policy, &entry, Right::Set, since).await;
+        self.flights.part(key);
         self.was_stored(policy.kind, key, stored);
         Ok(stored)
     }

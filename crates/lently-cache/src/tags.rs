@@ -10,15 +10,17 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
 };
 
 use jiff::Timestamp;
 
-use crate::entry::Entry;
+use crate::{
+    entry::Entry,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
 
 /// The most tags an entry may have.
 pub const MAX_TAGS: usize = 16;
@@ -167,7 +169,7 @@ struct Known {
 }
 
 impl Cell {
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<Known>> {
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -336,7 +338,7 @@ impl Book {
         cell
     }
 
-    fn cells(&self) -> std::sync::MutexGuard<'_, Cells> {
+    fn cells(&self) -> MutexGuard<'_, Cells> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -404,6 +406,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::once;
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
@@ -429,27 +432,31 @@ mod tests {
 
     #[test]
     fn what_is_learned_while_a_change_is_heard_of_is_not_known() {
-        let (book, tag, now) = (Book::new(false), Arc::<str>::from("a"), Timestamp::UNIX_EPOCH);
-        let look = || book.look([&tag].into_iter(), Some(1), now);
-        let mut looked = look();
-        book.changed("a");
-        looked.learn([Some((Record::new(), Timestamp::MAX))]);
-        let marks = looked.marks();
-        assert!(!marks.is_unchanged());
-        let mut again = look();
-        assert_eq!(again.unknown(), std::slice::from_ref(&tag));
-        again.learn([Some((Record::new(), Timestamp::MAX))]);
-        assert!(look().unknown().is_empty() && again.marks().is_unchanged());
-        assert!(!book.look([&tag].into_iter(), Some(3), now).unknown().is_empty(), "another epoch");
+        once(|| {
+            let (book, tag, now) = (Book::new(false), Arc::<str>::from("a"), Timestamp::UNIX_EPOCH);
+            let look = || book.look([&tag].into_iter(), Some(1), now);
+            let mut looked = look();
+            book.changed("a");
+            looked.learn([Some((Record::new(), Timestamp::MAX))]);
+            let marks = looked.marks();
+            assert!(!marks.is_unchanged());
+            let mut again = look();
+            assert_eq!(again.unknown(), std::slice::from_ref(&tag));
+            again.learn([Some((Record::new(), Timestamp::MAX))]);
+            assert!(look().unknown().is_empty() && again.marks().is_unchanged());
+            assert!(!book.look([&tag].into_iter(), Some(3), now).unknown().is_empty(), "another epoch");
+        });
     }
 
     #[test]
     fn cells_that_nobody_holds_are_dropped() {
-        let book = Book::new(false);
-        for n in 0..10 * SWEPT_FROM {
-            let tag = Arc::<str>::from(n.to_string());
-            drop(book.look([&tag].into_iter(), None, Timestamp::UNIX_EPOCH));
-        }
-        assert!(book.cells().by_tag.len() <= SWEPT_FROM);
+        once(|| {
+            let book = Book::new(false);
+            for n in 0..10 * SWEPT_FROM {
+                let tag = Arc::<str>::from(n.to_string());
+                drop(book.look([&tag].into_iter(), None, Timestamp::UNIX_EPOCH));
+            }
+            assert!(book.cells().by_tag.len() <= SWEPT_FROM);
+        });
     }
 }

@@ -109,7 +109,7 @@ impl Inner {
             Turn::Land(landed) => return landed,
         };
         let tagged = self.snapshot(policy).await;
-        leader.flight.begins_with(&tagged);
+        leader.flight.begins_with(&tagged, kept.is_none());
         self.fetch_began(policy.kind, key);
         let since = tokio::time::Instant::now();
         // A fetch that panics has failed, and what is kept may be served all the same.

@@ -103,6 +103,7 @@ impl CacheService {
                 // What is stale there is read from there.
                 inner.memory.remove_written(&key);
             }
+            inner.flights.part(&key);
             let expired = remote? || in_memory;
             inner.teller.tell(None, &key, || What::Expired);
             Ok(expired)
