@@ -3,7 +3,7 @@
 //!
 //! A mark lies beside each key that was deleted or made stale, in its hash slot, and one list has the patterns. Their age is
 //! compared with the age of the value, each measured by one clock alone: marks by how much of their life is left, values by
-//! their holder's monotonic clock. No two clocks are compared. What a process itself marked it need not mind: whoever deletes
+//! their holder's monotonic clock. No two clocks are compared, only how fast they go. What a process itself marked it need not mind: whoever deletes
 //! a key forgets what was still to be stored of it.
 
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl RedisClient {
         let mut both = redis::pipe();
         both.cmd("GET").arg(&mark).cmd("PTTL").arg(&mark);
         let (by, left): (Option<String>, i64) = self.send(Lane::Any, (&both).into()).await?;
-        let gone = by.is_some_and(|by| by != self.name() && age(left) <= since.elapsed());
+        let gone = by.is_some_and(|by| by != self.name() && age(left) <= at_most(since.elapsed()));
         Ok((!gone).then_some(left))
     }
 
@@ -104,6 +104,12 @@ fn age(left: i64) -> Duration {
     GONE_FOR.saturating_sub(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
+/// How much time may have passed by Redis' clock, which counts milliseconds and may be set faster or slower by a thousandth, twice what
+/// NTP does at most. In doubt a value counts as older than the mark, and is fetched again.
+fn at_most(since: Duration) -> Duration {
+    since + since / 1000 + Duration::from_millis(10)
+}
+
 /// What cannot be read counts as a match.
 fn matches_lately(list: &str, age: Duration, me: &str, key: &str, since: Duration) -> bool {
     list.lines().any(|line| {
@@ -112,7 +118,9 @@ fn matches_lately(list: &str, age: Duration, me: &str, key: &str, since: Duratio
             return true;
         };
         let (Ok(written), Ok(pattern)) = (written.parse(), Pattern::parse(pattern)) else { return true };
-        by != me && age.saturating_add(Duration::from_millis(written)) <= since && pattern.matches(key)
+        by != me
+            && age.saturating_add(Duration::from_millis(written)) <= at_most(since)
+            && pattern.matches(key)
     })
 }
 
@@ -129,6 +137,7 @@ mod tests {
         assert!(!by_another("thing:1", 5 * second), "begun after it");
         assert!(!by_another("another:1", 6 * second));
         assert!(by_another("other:1", second));
+        assert!(by_another("other:1", second - Duration::from_millis(1)), "clocks count milliseconds");
         assert!(!matches_lately(list, second, "aa", "thing:1", 6 * second), "its own");
         assert!(!matches_lately("", second, "cc", "thing:1", 6 * second));
         assert!(matches_lately("what another version wrote\n", second, "cc", "thing:1", second));
