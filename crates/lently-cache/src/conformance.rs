@@ -278,7 +278,7 @@ async fn put(node: &CacheService, key: &str, value: impl Into<Bytes>) -> Result<
 
 /// The value of `key`, if there is one to serve.
 async fn look(node: &CacheService, key: &str) -> Option<Bytes> {
-    node.get(THING, key).await.entry().map(|entry| entry.value)
+    node.get(THING, key).await.entry().map(|entry| entry.value.clone())
 }
 
 fn is_missing(lookup: &Lookup) -> bool {

@@ -1,7 +1,7 @@
 //! What the cache gives back: entries, lookups, answers, and the failures a fetch may end in.
 //! Plain data; every outcome has a name, none is an `Option` with flags.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -46,13 +46,20 @@ impl fmt::Display for Tier {
     }
 }
 
-/// A cached value with what is known of it. Cloning does not copy the value.
+/// A cached value with what is known of it. Cloning copies neither: an entry is handed on with every hit, so it is small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The value, as it was stored.
-    pub value: Bytes,
     /// Where it lay; for a value just fetched, memory.
     pub tier: Tier,
+    /// Read through the entry itself: `entry.value`, `entry.fetched_at`.
+    facts: Arc<Facts>,
+}
+
+/// A cached value and what is known of it, wherever it lay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The value, as it was stored. Cloning it does not copy it.
+    pub value: Bytes,
     /// When the fetch that produced it ended.
     pub fetched_at: Timestamp,
     /// Until when it is served without asking anyone.
@@ -69,7 +76,30 @@ pub struct Entry {
     pub tagged: Tagged,
 }
 
+impl Deref for Entry {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
 impl Entry {
+    pub(crate) fn new(tier: Tier, facts: Facts) -> Self {
+        Self { tier, facts: Arc::new(facts) }
+    }
+
+    /// The same entry, out of this tier.
+    pub(crate) fn lying_in(self, tier: Tier) -> Self {
+        Self { tier, ..self }
+    }
+
+    /// The same entry with these tags.
+    pub(crate) fn with_tagged(mut self, tagged: Tagged) -> Self {
+        Arc::make_mut(&mut self.facts).tagged = tagged;
+        self
+    }
+
     /// How old the value is.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
@@ -100,13 +130,15 @@ impl Entry {
     }
 
     /// The same entry, no longer fresh from that time on, and served as stale for as long after it as it would have been.
-    pub(crate) fn expired(self, at: Timestamp) -> Self {
+    pub(crate) fn expired(mut self, at: Timestamp) -> Self {
         let at = at.max(self.fetched_at);
         if at >= self.fresh_until {
             return self;
         }
         let window = between(self.fresh_until, self.stale_until);
-        Self { fresh_until: at, stale_until: later(at, window), ..self }
+        let facts = Arc::make_mut(&mut self.facts);
+        (facts.fresh_until, facts.stale_until) = (at, later(at, window));
+        self
     }
 
     pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {

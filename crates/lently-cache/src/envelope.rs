@@ -13,7 +13,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::{
     clock::{between, later},
-    entry::{Entry, Tier},
+    entry::{Entry, Facts, Tier},
     policy::{Cost, Kind, Policy},
     tags::{Tagged, parse_version},
 };
@@ -107,9 +107,8 @@ pub(crate) fn entry(policy: &Policy, value: Bytes, cost: Cost, fresh: Duration, 
     let retain_until = later(now, policy.retention);
     let fresh_until = later(now, fresh).min(retain_until);
     let stale_until = later(fresh_until, policy.stale).min(retain_until);
-    Entry {
+    let facts = Facts {
         value,
-        tier: Tier::Memory,
         fetched_at: now,
         fresh_until,
         stale_until,
@@ -117,7 +116,8 @@ pub(crate) fn entry(policy: &Policy, value: Bytes, cost: Cost, fresh: Duration, 
         cost,
         etag,
         tagged: Tagged::default(),
-    }
+    };
+    Entry::new(Tier::Memory, facts)
 }
 
 /// A strong validator of a value.
@@ -191,9 +191,8 @@ pub(crate) fn decode(
     };
     let Some(value) = value else { return Decoded::Unreadable };
     let fresh_until = header.fresh_until.min(header.retain_until);
-    Decoded::Entry(Entry {
+    let facts = Facts {
         value,
-        tier,
         fetched_at: header.fetched_at.min(now),
         fresh_until,
         // What another program wrote may be in another order.
@@ -202,7 +201,8 @@ pub(crate) fn decode(
         cost: header.cost,
         etag: Arc::from(&*header.etag),
         tagged: header.tagged(),
-    })
+    };
+    Decoded::Entry(Entry::new(tier, facts))
 }
 
 /// Whether a stored value has a header of ours, of whatever version.
@@ -290,9 +290,8 @@ fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife
     }
     let age = fresh - left;
     let until = later(now, left);
-    Decoded::Entry(Entry {
+    let facts = Facts {
         value: stored.clone(),
-        tier,
         fetched_at: now.checked_sub(age).unwrap_or(now),
         fresh_until: until,
         stale_until: until,
@@ -300,7 +299,8 @@ fn decode_bare(stored: &Bytes, tier: Tier, now: Timestamp, bare: Option<BareLife
         cost: Cost::default(),
         etag: etag(stored),
         tagged: Tagged::default(),
-    })
+    };
+    Decoded::Entry(Entry::new(tier, facts))
 }
 
 thread_local! {

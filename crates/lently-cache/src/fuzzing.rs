@@ -147,7 +147,7 @@ pub fn round_trip(value: &[u8], cost: Cost, fresh: Duration, now: Timestamp) {
         assert_eq!(found, None);
         return;
     }
-    assert_eq!(found, Some(Entry { tier: Tier::Redis, ..entry }));
+    assert_eq!(found, Some(entry.lying_in(Tier::Redis)));
     if let Some(less) = reading.max_value_bytes.checked_sub(1) {
         assert_eq!(read(&stored, Reading { max_value_bytes: less, ..reading }), None);
     }

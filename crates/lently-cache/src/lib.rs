@@ -95,7 +95,7 @@ pub use self::{
     clock::Clock,
     coherence::MEMORY_TRUST,
     entry::{
-        Answer, Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, Outcome,
+        Answer, Entry, Facts, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, Outcome,
         PatternReport, StaleReason, Stored, Tier, Wanted, WarmEntry, WarmReport,
     },
     error::CacheError,

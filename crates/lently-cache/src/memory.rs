@@ -18,7 +18,7 @@ use crate::{
     service::MAX_KEY_BYTES,
 };
 
-/// What an entry takes beside key and value: the entry itself, the etag and the cache's own slot.
+/// What an entry takes beside key and value: the pointer to what is known of it, that, the etag and the cache's own slot.
 const OVERHEAD_BYTES: u64 = 256;
 /// More would not part the threads of a usual machine any better.
 const MOST_SHARDS: u64 = 64;
@@ -238,7 +238,7 @@ impl Memory {
 
     fn insert(&self, key: &Arc<str>, entry: &Entry, trust: Trust) -> bool {
         let Some(cache) = &self.cache else { return false };
-        cache.insert(key.clone(), Held { entry: Entry { tier: Tier::Memory, ..entry.clone() }, trust });
+        cache.insert(key.clone(), Held { entry: entry.clone().lying_in(Tier::Memory), trust });
         cache.contains_key(key)
     }
 

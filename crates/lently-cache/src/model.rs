@@ -22,7 +22,7 @@ use shuttle::{
 };
 
 use crate::{
-    entry::{Entry, Tier},
+    entry::{Entry, Facts, Tier},
     policy::Cost,
     sync::Arc,
     tags::Tagged,
@@ -60,9 +60,8 @@ fn all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
 /// An entry whose value is a number, fresh for an hour.
 fn entry(value: u64) -> Entry {
     let later = Timestamp::UNIX_EPOCH + Duration::from_secs(3600);
-    Entry {
+    let facts = Facts {
         value: Bytes::from(value.to_string()),
-        tier: Tier::Memory,
         fetched_at: Timestamp::UNIX_EPOCH,
         fresh_until: later,
         stale_until: later,
@@ -70,7 +69,8 @@ fn entry(value: u64) -> Entry {
         cost: Cost::default(),
         etag: Arc::from(""),
         tagged: Tagged::default(),
-    }
+    };
+    Entry::new(Tier::Memory, facts)
 }
 
 fn number(entry: &Entry) -> u64 {

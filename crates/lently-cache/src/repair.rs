@@ -49,7 +49,6 @@ pub struct RepairStats {
 
 /// A change of one key.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are values")]
 pub(crate) enum Debt {
     Value {
         kind: Kind,
@@ -131,7 +130,6 @@ pub(crate) struct TagDebt {
 
 /// One change to be made good, with its number.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are values")]
 pub(crate) enum Next {
     Pattern(u64, Pattern, Instant),
     Tag(u64, Arc<str>, TagDebt),

@@ -157,6 +157,11 @@ impl CacheService {
         if let Some(entry) = self.0.recall(kind, key) {
             return Lookup::Fresh(entry);
         }
+        // Boxed, for a future is moved about, and one with this in it would be a kilobyte on the path of every hit.
+        Box::pin(self.get_beyond_memory(kind, key)).await
+    }
+
+    async fn get_beyond_memory(&self, kind: Kind, key: &str) -> Lookup {
         let began = Instant::now();
         let lookup = match check_key(key) {
             Ok(()) => self.0.look_up(Sought { key, kind, fresh: None }).await,
@@ -410,11 +415,11 @@ impl Inner {
             return Err(CacheError::TooLarge { bytes: value.len() as u64, limit: self.max_value_bytes });
         }
         let since = tokio::time::Instant::now();
-        let mut entry = envelope::entry(policy, value, cost, policy.fresh, self.clock.now());
+        let entry = envelope::entry(policy, value, cost, policy.fresh, self.clock.now());
         self.flights.fence(key).await;
         self.failures.forget(key);
         self.resting.forget(key);
-        entry.tagged = self.snapshot(policy).await;
+        let entry = entry.with_tagged(self.snapshot(policy).await);
         let _turn = self.repairs.turn(key).await;
         let stored = self.store(key, policy, &entry, Right::Set, since).await;
         self.flights.part(key);

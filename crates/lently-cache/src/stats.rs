@@ -377,7 +377,10 @@ impl Counters {
     }
 
     fn kind(&self, kind: Kind) -> Option<&KindCounters> {
-        self.kinds.iter().find(|counters| counters.kind.name == kind.name)
+        // The same constant, as a rule: then its bytes need not be compared.
+        self.kinds
+            .iter()
+            .find(|counters| std::ptr::eq(counters.kind.name, kind.name) || counters.kind.name == kind.name)
     }
 }
 

@@ -396,8 +396,8 @@ impl Verdict {
     /// The entry as it may be served, if it may.
     pub(crate) fn apply(self, entry: Entry) -> Option<Entry> {
         match self {
-            Self::Valid(tagged) => Some(Entry { tagged, ..entry }),
-            Self::Expired(tagged, at) => Some(Entry { tagged, ..entry.expired(at) }),
+            Self::Valid(tagged) => Some(entry.with_tagged(tagged)),
+            Self::Expired(tagged, at) => Some(entry.expired(at).with_tagged(tagged)),
             Self::Invalid => None,
         }
     }

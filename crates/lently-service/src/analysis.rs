@@ -99,7 +99,7 @@ impl AnalysisAnswer {
             ttl: entry.ttl(now),
             etag: entry.etag.to_string(),
             cost: entry.cost,
-            body: entry.value,
+            body: entry.value.clone(),
         }
     }
 

@@ -43,7 +43,7 @@ impl<T: DeserializeOwned> Cached<T> {
             ttl_seconds: entry.ttl_seconds(now),
             etag: entry.etag.to_string(),
             cost: entry.cost,
-            body: entry.value,
+            body: entry.value.clone(),
             value: PhantomData,
         }
     }

@@ -115,7 +115,7 @@ async fn an_entry_of_another_schema_is_a_miss(site: &Site) -> Kept {
     let later = Policy { kind: THING_OF_LATER, ..policy() };
     let answer = there.get_or_set("thing:1", &later, upstream.value("2")).await?;
     ensure_eq!(answer.outcome, Outcome::Fetched { stored: true }, "fetched for the later version");
-    let found = there.get(THING_OF_LATER, "thing:1").await.entry().map(|entry| entry.value);
+    let found = there.get(THING_OF_LATER, "thing:1").await.entry().map(|entry| entry.value.clone());
     ensure_eq!(found, Some("2".into()), "afterwards");
     Ok(())
 }

@@ -129,17 +129,17 @@ impl World {
         let tagged = self.snapshot().await;
         leader.flight.begins_with(&tagged, true);
         yield_now().await;
-        let mut entry = Entry { tagged, ..entry(self.truth.load(SeqCst)) };
+        let mut entry = entry(self.truth.load(SeqCst)).with_tagged(tagged);
         yield_now().await;
         if !entry.tagged.is_unchanged() {
             match self.judge(&entry.tagged).await {
-                Verdict::Valid(tagged) => entry.tagged = tagged,
+                Verdict::Valid(tagged) => entry = entry.with_tagged(tagged),
                 _ => return leader.land(Landed::Fetched { entry, stored: false }),
             }
         }
         let store = async {
             let writing = self.memory.write(KEY);
-            let stored = Entry { tagged: Tagged::read(marks(&entry.tagged)), ..entry.clone() };
+            let stored = entry.clone().with_tagged(Tagged::read(marks(&entry.tagged)));
             self.server(|server| server.stored = Some(stored));
             yield_now().await;
             self.memory.keep(&KEY.into(), &entry, &writing, Written::Remotely, NOW);

@@ -60,7 +60,7 @@ impl CacheService {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        check_key(key).and_then(|()| policy.tags.check()).map_err(FetchError::BadKey)?;
+        policy.tags.check().map_err(FetchError::BadKey)?;
         let inner = &*self.0;
         let timed = inner.counters.is_to_be_timed(policy.kind).then(Instant::now);
         let now = inner.clock.now();
@@ -75,10 +75,12 @@ impl CacheService {
                 Err(unused) => fetch = unused,
             }
         }
+        check_key(key).map_err(FetchError::BadKey)?;
+        // Boxed, for a future is moved about, and one with these in it would be a kilobyte on the path of every hit.
         if wish.only_if_cached {
-            return inner.find(key, policy, &wish).await;
+            return Box::pin(inner.find(key, policy, &wish)).await;
         }
-        self.ask(key, policy, wish, fetch).await
+        Box::pin(self.ask(key, policy, wish, fetch)).await
     }
 
     /// How an entry that a tier has is served, if it will do, and begins the refresh that it is due; gives `fetch` back where the

@@ -161,8 +161,7 @@ impl Inner {
         }
         let too_large = value.len() as u64 > self.max_value_bytes;
         let fresh = fresh.map_or(policy.fresh, |shorter| shorter.min(policy.fresh));
-        let mut entry = envelope::entry(policy, value, cost, fresh, self.clock.now());
-        entry.tagged = tagged;
+        let mut entry = envelope::entry(policy, value, cost, fresh, self.clock.now()).with_tagged(tagged);
         if too_large {
             tracing::warn!(
                 kind = policy.kind.name,
@@ -178,7 +177,7 @@ impl Inner {
         if !entry.tagged.is_unchanged() {
             // Something was heard; whether it was an invalidation, the tier knows.
             match self.judge_tags(&entry.tagged).await {
-                Ok(Verdict::Valid(tagged)) => entry.tagged = tagged,
+                Ok(Verdict::Valid(tagged)) => entry = entry.with_tagged(tagged),
                 Ok(_) => return Landed::Fetched { entry, stored: false },
                 // Whoever reads it will find out.
                 Err(_) => {}

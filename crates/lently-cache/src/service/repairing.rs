@@ -150,18 +150,15 @@ impl Inner {
         &self,
         key: &Arc<str>,
         kind: Kind,
-        mut entry: Entry,
+        entry: Entry,
         since: Instant,
         token: Option<&str>,
     ) -> Result<bool, CacheError> {
-        match self.judge_tags_as_told(&entry.tagged).await? {
-            Verdict::Valid(tagged) => entry.tagged = tagged,
-            Verdict::Expired(tagged, at) => {
-                entry = entry.expired(at);
-                entry.tagged = tagged;
-            }
+        let entry = match self.judge_tags_as_told(&entry.tagged).await? {
+            Verdict::Valid(tagged) => entry.with_tagged(tagged),
+            Verdict::Expired(tagged, at) => entry.expired(at).with_tagged(tagged),
             Verdict::Invalid => return Ok(false),
-        }
+        };
         let Remote::Redis(redis) = &self.remote else { return Ok(false) };
         let now = self.clock.now();
         let ttl = between(now, entry.retain_until);

@@ -112,7 +112,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{entry::Tier, policy::Cost, tags::Tagged};
+    use crate::{
+        entry::{Facts, Tier},
+        policy::Cost,
+        tags::Tagged,
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("a time")
@@ -120,17 +124,21 @@ mod tests {
 
     /// Fetched at 0, fresh until 10, stale until 20, kept until 100.
     fn entry() -> Entry {
-        Entry {
+        fetched_at(0)
+    }
+
+    fn fetched_at(second: i64) -> Entry {
+        let facts = Facts {
             value: Bytes::from_static(b"1"),
-            tier: Tier::Memory,
-            fetched_at: at(0),
+            fetched_at: at(second),
             fresh_until: at(10),
             stale_until: at(20),
             retain_until: at(100),
             cost: Cost::default(),
             etag: Arc::from("e"),
             tagged: Tagged::default(),
-        }
+        };
+        Entry::new(Tier::Memory, facts)
     }
 
     #[test]
@@ -174,7 +182,7 @@ mod tests {
     #[test]
     fn what_refreshes_a_value_takes_a_newer_one_only() {
         let old = entry();
-        let newer = Entry { fetched_at: at(1), ..entry() };
+        let newer = fetched_at(1);
         let wish = Wish::newer_than(&old);
         assert_eq!((wish.takes(&old, at(2)), wish.takes(&newer, at(2))), (Takes::No, Takes::Fresh));
     }

@@ -59,7 +59,7 @@ async fn the_golden_files_of_every_released_format_are_read() {
         server.put(&format!("lently-test:{key}"), &std::fs::read(golden(file)).expect("a file"), 600);
         let entry = bench.cache.get(THING, &key).await.entry().expect("a hit");
         assert_eq!(entry.ttl(bench.clock.now()), Duration::from_secs(60));
-        assert_eq!((entry.value, entry.tier, entry.cost), (value, Tier::Redis, COST));
+        assert_eq!((entry.value.clone(), entry.tier, entry.cost), (value, Tier::Redis, COST));
     }
 }
 
@@ -103,7 +103,7 @@ async fn any_value_makes_the_round_trip_through_disk_and_redis() {
                 let cost = Cost { quota_units: u64::MAX, ..COST };
                 bench.cache.set("thing:1", &policy(), value.clone(), cost).await.expect("a set");
                 let entry = bench.cache.get(THING, "thing:1").await.entry().expect("a hit");
-                assert_eq!((entry.value, entry.cost), (value, cost));
+                assert_eq!((entry.value.clone(), entry.cost), (value, cost));
             }
         }
     }

@@ -45,7 +45,7 @@ async fn a_failure_is_remembered_for_its_life_and_then_probed_once() {
         assert_eq!((upstream.calls(), bench.cache.stats().remembered_failures), (1, 4));
         bench.clock.advance(Duration::from_secs(600));
         let answer = bench.cache.get_or_set("thing:1", &policy(), upstream.fetch("1")).await;
-        assert_eq!((answer.expect("an answer").entry.value, upstream.calls()), ("1".into(), 2));
+        assert_eq!((answer.expect("an answer").entry.value.clone(), upstream.calls()), ("1".into(), 2));
     }
 }
 

@@ -293,6 +293,6 @@ async fn a_value_paid_for_is_kept_although_the_wire_breaks_while_it_is_stored() 
         proxy.set(Wire::Whole);
         up(&bench).await;
         let again = bench.cache.get_or_set("thing:1", &policy(), calls.fetch("2")).await.expect("an answer");
-        assert_eq!((again.entry.value, calls.calls()), (Bytes::from_static(b"1"), 1), "{wire:?}");
+        assert_eq!((again.entry.value.clone(), calls.calls()), (Bytes::from_static(b"1"), 1), "{wire:?}");
     }
 }

@@ -321,7 +321,7 @@ async fn slots_are_moved_under_load_without_a_failed_call_or_an_old_value() {
             let mut last = 0_u64;
             while !done.is_cancelled() {
                 let answer = cache.get_or_set(key, &policy(), || async { Ok(Fetched::new("-")) }).await;
-                let value = answer.expect("an answer").entry.value;
+                let value = answer.expect("an answer").entry.value.clone();
                 let number = std::str::from_utf8(&value).expect("text").parse().expect("a number");
                 assert!(number >= last, "{number} after {last}");
                 last = number;

@@ -56,7 +56,7 @@ async fn ask(
     upstream: &Upstream,
     value: &'static str,
 ) -> Bytes {
-    cache.get_or_set(key, policy, upstream.fetch(value)).await.expect("an answer").entry.value
+    cache.get_or_set(key, policy, upstream.fetch(value)).await.expect("an answer").entry.value.clone()
 }
 
 async fn sees(cache: &CacheService, key: &str) -> Option<Bytes> {

@@ -139,7 +139,7 @@ pub async fn put(cache: &CacheService, key: &str, value: &'static str) {
 
 /// The value and where it lay.
 pub async fn look(cache: &CacheService, key: &str) -> Option<(Bytes, Tier)> {
-    cache.get(THING, key).await.entry().map(|entry| (entry.value, entry.tier))
+    cache.get(THING, key).await.entry().map(|entry| (entry.value.clone(), entry.tier))
 }
 
 pub fn is_missing(lookup: &Lookup) -> bool {
