@@ -32,13 +32,33 @@ impl Env {
                 env.values.insert(name, value.into_string().ok());
             }
         }
-        env
+        env.without_service_links()
     }
 
     /// Takes exactly these variables; for tests, and for a server inside of another program.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let values = pairs.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
-        Self { values, broken: None }
+        Self { values, broken: None }.without_service_links()
+    }
+
+    /// Without what Kubernetes adds to each container for each service of its namespace: beside `REDIS_SERVICE_HOST` a
+    /// `REDIS_PORT=tcp://10.0.0.11:6379` (kubernetes.io, "Service: Environment variables", read 2026-11-26). A service that is
+    /// named `redis` or `lently` would else be read as settings that nobody made.
+    fn without_service_links(mut self) -> Self {
+        let services: Vec<String> = self
+            .values
+            .keys()
+            .filter_map(|name| name.strip_suffix("_SERVICE_HOST"))
+            .map(|service| format!("{service}_"))
+            .collect();
+        let is_link = |name: &str, value: Option<&str>| {
+            services.iter().filter_map(|service| name.strip_prefix(service.as_str())).any(|rest| {
+                let is_address = || value.is_some_and(|value| value.contains("://"));
+                rest.starts_with("SERVICE_") || rest.starts_with("PORT_") || (rest == "PORT" && is_address())
+            })
+        };
+        self.values.retain(|name, value| !is_link(name, value.as_deref()));
+        self
     }
 
     /// Whether the terminal may be written to in color, by `NO_COLOR` (no-color.org, read 2026-11-24) and `TERM`.

@@ -126,6 +126,35 @@ fn what_belongs_to_a_redis_that_is_not_named_is_refused_unless_none_is_meant() {
 }
 
 #[test]
+fn what_kubernetes_tells_of_a_service_is_no_setting_of_ours() {
+    let links = [
+        ("REDIS_SERVICE_HOST", "10.0.0.11"),
+        ("REDIS_SERVICE_PORT", "6380"),
+        ("REDIS_PORT", "tcp://10.0.0.11:6380"),
+        ("REDIS_PORT_6380_TCP_ADDR", "10.0.0.11"),
+        ("LENTLY_SERVICE_HOST", "10.0.0.12"),
+        ("LENTLY_SERVICE_PORT_HTTP", "8000"),
+        ("LENTLY_PORT", "tcp://10.0.0.12:8000"),
+        ("LENTLY_PORT_8000_TCP", "tcp://10.0.0.12:8000"),
+    ];
+    let alone = config(&links).expect("a configuration");
+    assert!(
+        matches!(alone.cache.remote, RemoteConfig::Disk { .. }),
+        "a service is not a Redis that was named"
+    );
+    assert_eq!(alone.warnings, Vec::<String>::new());
+    let named = config(&[&links[..], &[("REDIS_HOST", "redis")]].concat()).expect("a configuration");
+    let RemoteConfig::Redis(redis) = named.cache.remote else { panic!("not Redis") };
+    assert_eq!(redis.address(), "redis:6379");
+    // A port that somebody set is one.
+    let set = [("REDIS_SERVICE_HOST", "10.0.0.11"), ("REDIS_HOST", "redis"), ("REDIS_PORT", "6380")];
+    let RemoteConfig::Redis(redis) = config(&set).expect("a configuration").cache.remote else {
+        panic!("not Redis")
+    };
+    assert_eq!(redis.address(), "redis:6380");
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     for pairs in [
         &[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")][..],
