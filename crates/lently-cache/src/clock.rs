@@ -11,6 +11,10 @@ use std::{
 
 use jiff::Timestamp;
 
+/// No tick of a coarse clock lasts longer, so it is behind by no more. Linux moves it with its timer, 100 to 1,000 times a second
+/// (<https://man7.org/linux/man-pages/man7/time.7.html>, read 2026-11-26): this leaves five ticks of the slowest.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
 /// Tells the time. Clones of a manual clock share its hands.
 #[derive(Clone, Debug)]
 pub struct Clock(Hands);
@@ -46,11 +50,49 @@ impl Clock {
         }
     }
 
+    /// What a coarse clock says, for a fraction of what [`now`](Self::now) costs: enough to know that something lasts for [`TICK`]
+    /// yet. Elsewhere than on Linux, and for a clock that is moved by hand, it is `now`.
+    #[inline]
+    pub(crate) fn tick(&self) -> Tick {
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Hands::System => {
+                let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+                Tick::of(time.tv_sec, time.tv_nsec)
+            }
+            _ => Tick { soon: self.now(), number: None },
+        }
+    }
+
     /// Moves a manual clock forward. The system's clock does not move.
     pub fn advance(&self, by: Duration) {
         if let Hands::Manual(at) = &self.0 {
             at.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
+    }
+}
+
+/// A moment as a coarse clock tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tick {
+    /// Not before the time it is, and at most [`TICK`] after it: what lasts until then lasts now.
+    pub soon: Timestamp,
+    /// The same for all moments between two movements of the clock's hands, and for no others; `None` where nothing is known of how
+    /// long the hands stand still.
+    pub number: Option<u64>,
+}
+
+impl Tick {
+    /// Of what the coarse clock shows.
+    #[cfg(any(target_os = "linux", test))]
+    #[inline]
+    fn of(second: i64, nanosecond: i64) -> Self {
+        const SECOND: i64 = 1_000_000_000;
+        let nanosecond = nanosecond + TICK.as_nanos() as i64;
+        let (second, nanosecond) = (second + nanosecond / SECOND, nanosecond % SECOND);
+        // Where the clock shows no time of ours, nothing lasts until then.
+        let soon = Timestamp::new(second, nanosecond as i32).unwrap_or(Timestamp::MAX);
+        Self { soon, number: Some(second.wrapping_mul(SECOND).wrapping_add(nanosecond).cast_unsigned()) }
     }
 }
 
@@ -75,5 +117,28 @@ mod tests {
         assert_eq!(clock.now(), other.now());
         other.advance(Duration::from_secs(90));
         assert_eq!(clock.now().as_second(), 90);
+        assert_eq!((clock.tick().soon, clock.tick().number), (clock.now(), None));
+    }
+
+    #[test]
+    fn a_tick_ends_where_the_next_may_be_late() {
+        let soon = |second, nanosecond| Tick::of(second, nanosecond).soon.as_nanosecond();
+        assert_eq!(soon(7, 0), 7_050_000_000);
+        assert_eq!(soon(7, 950_000_001), 8_000_000_001);
+        assert_eq!(soon(-1, 999_999_999), 49_999_999);
+        assert_eq!(Tick::of(i64::MAX / 2, 0).soon, Timestamp::MAX);
+        assert_eq!(Tick::of(7, 4), Tick::of(7, 4));
+        assert_ne!(Tick::of(7, 4).number, Tick::of(7, 8_000_004).number);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_coarse_clock_here_ticks_often_enough() {
+        let every = rustix::time::clock_getres(rustix::time::ClockId::RealtimeCoarse);
+        assert!(
+            every.tv_sec == 0 && u128::from(every.tv_nsec.unsigned_abs()) * 5 <= TICK.as_nanos(),
+            "{every:?}"
+        );
+        assert!(Clock::system().tick().number.is_some());
     }
 }

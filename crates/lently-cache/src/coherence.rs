@@ -11,9 +11,15 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering::SeqCst},
+use crate::{
+    clock::TICK,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
 };
 
 /// How long copies in memory are believed after the last sign that the remote tier's notices of changes arrive. This is the
@@ -46,6 +52,8 @@ pub(crate) struct Coherence {
     epoch: AtomicU64,
     /// Until when copies of this epoch are believed, in milliseconds since `base`.
     believed_until: AtomicU64,
+    /// The number of a tick in which they are, and will be for longer than any tick lasts.
+    believed_in: AtomicU64,
     base: Instant,
 }
 
@@ -97,6 +105,7 @@ impl Coherence {
             hasher: RandomState::new(),
             epoch: AtomicU64::new(0),
             believed_until: AtomicU64::new(0),
+            believed_in: AtomicU64::new(0),
             base: Instant::now(),
         }
     }
@@ -156,6 +165,25 @@ impl Coherence {
     /// Whether copies of `epoch` are believed at `at`.
     pub(crate) fn believes(&self, epoch: u64, at: Instant) -> bool {
         self.epoch.load(SeqCst) == epoch && self.since_base(at) < self.believed_until.load(SeqCst)
+    }
+
+    /// Whether copies of `epoch` are believed now, in the tick of that number. It is [`believes`](Self::believes) with `now` read
+    /// once a tick: that the notices were lost or begin anew ends belief at once, and the bound never moves.
+    #[inline]
+    pub(crate) fn believes_in(&self, epoch: u64, tick: Option<u64>, now: impl FnOnce() -> Instant) -> bool {
+        if let Some(tick) = tick
+            && self.believed_in.load(Relaxed) == tick
+        {
+            return self.epoch.load(SeqCst) == epoch;
+        }
+        let now = now();
+        if let Some(tick) = tick
+            && self.since_base(now + TICK) < self.believed_until.load(SeqCst)
+        {
+            // Nobody reads anything else by it: the bound only ever grows.
+            self.believed_in.store(tick, Relaxed);
+        }
+        self.believes(epoch, now)
     }
 
     /// Begins or ends an epoch: copies of the one before are no longer believed.
@@ -285,6 +313,28 @@ mod tests {
             let reading = coherence.ticket("a");
             drop(writing);
             assert!(!coherence.is_current(reading));
+        });
+    }
+
+    #[test]
+    fn copies_are_believed_to_the_end_of_a_tick_only_if_they_are_for_longer_than_one() {
+        once(|| {
+            let (coherence, start) = (Coherence::new(), Instant::now());
+            let believes = |epoch, tick, at| coherence.believes_in(epoch, Some(tick), || at);
+            let unasked =
+                |epoch, tick| coherence.believes_in(epoch, Some(tick), || panic!("asked in tick {tick}"));
+            coherence.notices_arrive(true);
+            let epoch = coherence.epoch();
+            assert!(!believes(epoch, 1, start), "nothing was confirmed");
+            coherence.confirm(start);
+            assert!(believes(epoch, 1, start) && unasked(epoch, 1) && !unasked(epoch + 2, 1));
+            let last = start + MEMORY_TRUST - TICK;
+            assert!(believes(epoch, 2, last) && !believes(epoch, 2, last + TICK), "not for a whole tick");
+            assert!(!coherence.believes_in(epoch, None, || last + TICK));
+            coherence.confirm(last);
+            assert!(believes(epoch, 3, last));
+            coherence.notices_arrive(false);
+            assert!(!unasked(epoch, 3), "lost, in the same tick");
         });
     }
 

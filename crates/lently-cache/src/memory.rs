@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use self::eviction::Sparing;
 use crate::{
-    clock::later,
+    clock::{Tick, later},
     coherence::{Coherence, MEMORY_TRUST, Notice, Ticket, Writing},
     entry::{Entry, Tier},
     pattern::Pattern,
@@ -108,6 +108,20 @@ impl Memory {
         let cache =
             || Cache::with_options(options, Bytewise, DefaultHashBuilder::default(), Sparing::new(largest));
         Self { cache: (bytes > 0).then(cache), coherence: Coherence::new() }
+    }
+
+    /// The copy that may be served without another look: fresh and believed, by a clock that is read at next to no cost. Where there
+    /// is none, [`get`](Self::get) says why, or that there is one after all.
+    #[inline]
+    pub(crate) fn recall(&self, key: &str, tick: Tick) -> Option<Entry> {
+        let Held { entry, trust } = self.cache.as_ref()?.get(key)?;
+        let trusted = match trust {
+            Trust::Always => true,
+            Trust::Unwritten(epoch) => !self.coherence.began_anew_since(epoch),
+            Trust::Until(until) => tick.soon < until,
+            Trust::Epoch(epoch) => self.coherence.believes_in(epoch, tick.number, Instant::now),
+        };
+        (trusted && entry.is_fresh(tick.soon) && entry.tagged.is_unchanged()).then_some(entry)
     }
 
     /// Looks by the clock's `now`, and, where a copy is believed because of notices, by a clock that never jumps.

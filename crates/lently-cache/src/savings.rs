@@ -1,6 +1,6 @@
-//! What answers out of the cache saved, by what is written on the entries. It lies on the path of a hit, so it takes no lock, adds only
-//! what is not zero, and a thread has its own sums as long as there are some left: nobody else writes them, so that adding is no
-//! atomic step of the processor's.
+//! What answers out of the cache saved, by what is written on the entries, and how many memory gave. It lies on the path of a hit, so it
+//! takes no lock, adds only what is not zero, and a thread has its own sums as long as there are some left: nobody else writes them, so
+//! that adding is no atomic step of the processor's.
 
 use std::{
     cell::Cell,
@@ -40,28 +40,31 @@ struct Shard {
     tokens_out: AtomicU64,
     micro_dollars: AtomicU64,
     milliseconds: AtomicU64,
+    recalled: AtomicU64,
 }
 
 impl Ledger {
     pub(crate) fn add(&self, cost: &Cost) {
-        if *cost == Cost::default() {
-            return;
-        }
         let own = own_shard();
-        let shard = &self.shards[own];
-        for (sum, amount) in [
-            (&shard.quota_units, cost.quota_units),
-            (&shard.tokens_in, cost.tokens_in),
-            (&shard.tokens_out, cost.tokens_out),
-            (&shard.micro_dollars, cost.micro_dollars),
-            (&shard.milliseconds, cost.milliseconds),
-        ] {
-            match amount.min(MOST) {
-                0 => {}
-                amount if own < SHARDS - 1 => sum.store(sum.load(Relaxed) + amount, Relaxed),
-                amount => drop(sum.fetch_add(amount, Relaxed)),
-            }
-        }
+        self.shards[own].add(own < SHARDS - 1, 0, cost);
+    }
+
+    /// Memory gave what had cost so much.
+    #[inline]
+    pub(crate) fn recalled(&self, cost: &Cost) {
+        let own = own_shard();
+        self.shards[own].add(own < SHARDS - 1, 1, cost);
+    }
+
+    /// How often memory gave something to this thread, or to those that share its sums.
+    #[inline]
+    pub(crate) fn recalled_here(&self) -> u64 {
+        self.shards[own_shard()].recalled.load(Relaxed)
+    }
+
+    /// How often memory gave something since the beginning, whatever was reset.
+    pub(crate) fn recalled_ever(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.recalled.load(Relaxed)).sum()
     }
 
     /// Since the beginning, whatever was reset.
@@ -88,6 +91,25 @@ impl Ledger {
 }
 
 impl Shard {
+    /// `alone`: no other thread adds to these sums.
+    #[inline]
+    fn add(&self, alone: bool, recalled: u64, cost: &Cost) {
+        for (sum, amount) in [
+            (&self.recalled, recalled),
+            (&self.quota_units, cost.quota_units),
+            (&self.tokens_in, cost.tokens_in),
+            (&self.tokens_out, cost.tokens_out),
+            (&self.micro_dollars, cost.micro_dollars),
+            (&self.milliseconds, cost.milliseconds),
+        ] {
+            match amount.min(MOST) {
+                0 => {}
+                amount if alone => sum.store(sum.load(Relaxed) + amount, Relaxed),
+                amount => drop(sum.fetch_add(amount, Relaxed)),
+            }
+        }
+    }
+
     fn load(&self) -> Cost {
         Cost {
             quota_units: self.quota_units.load(Relaxed),
@@ -119,7 +141,7 @@ mod tests {
         let cost = Cost { quota_units: 1, tokens_in: 2, tokens_out: 3, micro_dollars: 4, milliseconds: 5 };
         std::thread::scope(|scope| {
             for _ in 0..2 * SHARDS {
-                scope.spawn(|| (0..100).for_each(|_| ledger.add(&cost)));
+                scope.spawn(|| (0..50).for_each(|_| (ledger.add(&cost), ledger.recalled(&cost)).0));
             }
         });
         let n = 200 * SHARDS as u64;
@@ -130,7 +152,7 @@ mod tests {
             micro_dollars: 4 * n,
             milliseconds: 5 * n,
         };
-        assert_eq!(ledger.sum(), all);
+        assert_eq!((ledger.sum(), ledger.recalled_ever()), (all, n / 2));
         ledger.reset();
         ledger.add(&cost);
         assert_eq!((ledger.sum(), ledger.ever()), (cost, all + cost));

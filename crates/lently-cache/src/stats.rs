@@ -9,7 +9,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -163,7 +163,7 @@ pub struct KindStats {
 }
 
 /// One in so many hits in memory is timed: reading a clock twice takes as long as the hit.
-const TIMED: u64 = 8;
+const TIMED: u64 = 64;
 
 /// The live counters.
 pub(crate) struct Counters {
@@ -183,29 +183,16 @@ struct KindCounters {
     /// In the order of [`Ended::ALL`].
     ended: [Count; Ended::ALL.len()],
     sets: AtomicU64,
+    /// Counts what memory recalled, too.
     saved: Ledger,
     series: Series,
 }
 
-/// A count that only grows, seen since the last [`reset`](Self::reset) too.
+/// A count that only grows, and where it stood at the last reset.
 #[derive(Default)]
 struct Count {
     ever: AtomicU64,
     before: AtomicU64,
-}
-
-impl Count {
-    fn ever(&self) -> u64 {
-        self.ever.load(Relaxed)
-    }
-
-    fn since_reset(&self) -> u64 {
-        self.ever().saturating_sub(self.before.load(Relaxed))
-    }
-
-    fn reset(&self) {
-        self.before.store(self.ever(), Relaxed);
-    }
 }
 
 impl Counters {
@@ -227,15 +214,26 @@ impl Counters {
         counters
     }
 
-    /// Whether the next hit in memory is one that is timed: one in [`TIMED`].
-    pub(crate) fn is_to_be_timed(&self, kind: Kind) -> bool {
-        self.kind(kind).is_some_and(|counters| {
-            counters.ended[Ended::Hit(Tier::Memory).index()].ever().is_multiple_of(TIMED)
-        })
+    /// The time, if the next hit in memory is one that is timed: of each thread's, one in [`TIMED`].
+    #[inline]
+    pub(crate) fn begin_recall(&self, kind: Kind) -> Option<Instant> {
+        self.kind(kind)
+            .is_some_and(|counters| counters.saved.recalled_here().is_multiple_of(TIMED))
+            .then(Instant::now)
+    }
+
+    /// Memory had a fresh entry: the same as [`ended`](Self::ended) with a hit there, for less.
+    #[inline]
+    pub(crate) fn recalled(&self, kind: Kind, entry: &Entry, began: Option<Instant>) {
+        if let Some(counters) = self.kind(kind) {
+            counters.saved.recalled(&entry.cost);
+            if let Some(began) = began {
+                counters.series.time(Ended::Hit(Tier::Memory), began.elapsed());
+            }
+        }
     }
 
     /// A request has ended; `took` where it was timed. What it did not pay for itself is on the entry it got.
-    #[inline]
     pub(crate) fn ended(&self, kind: Kind, ended: Ended, entry: Option<&Entry>, took: Option<Duration>) {
         if let Some(counters) = self.kind(kind) {
             counters.ended[ended.index()].ever.fetch_add(1, Relaxed);
@@ -271,7 +269,11 @@ impl Counters {
         for counters in &self.kinds {
             series::saved(counters.kind, &counters.saved.ever());
             for ended in Ended::ALL {
-                series::answers(counters.kind, ended, counters.ended[ended.index()].ever());
+                series::answers(counters.kind, ended, counters.ever(ended));
+            }
+            for tier in Tier::ALL {
+                let hits = counters.ever(Ended::Hit(tier)) + counters.ever(Ended::Stale(tier));
+                counters.series.hits(tier, hits);
             }
         }
     }
@@ -318,7 +320,7 @@ impl Counters {
                 saved: counters.saved.sum(),
             };
             for ended in Ended::ALL {
-                let count = counters.ended[ended.index()].since_reset();
+                let count = counters.since_reset(ended);
                 match ended {
                     Ended::Hit(tier) | Ended::Stale(tier) => {
                         stats.hits += count;
@@ -360,7 +362,9 @@ impl Counters {
         for counters in &self.kinds {
             counters.sets.store(0, Relaxed);
             counters.saved.reset();
-            counters.ended.iter().for_each(Count::reset);
+            for ended in Ended::ALL {
+                counters.ended[ended.index()].before.store(counters.ever(ended), Relaxed);
+            }
         }
         for counter in [
             &self.deletes,
@@ -393,6 +397,15 @@ impl KindCounters {
             saved: Ledger::default(),
             series: Series::new(kind),
         }
+    }
+
+    fn ever(&self, ended: Ended) -> u64 {
+        let recalled = if ended == Ended::Hit(Tier::Memory) { self.saved.recalled_ever() } else { 0 };
+        self.ended[ended.index()].ever.load(Relaxed) + recalled
+    }
+
+    fn since_reset(&self, ended: Ended) -> u64 {
+        self.ever(ended).saturating_sub(self.ended[ended.index()].before.load(Relaxed))
     }
 }
 

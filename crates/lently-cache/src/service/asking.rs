@@ -41,7 +41,12 @@ impl CacheService {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        self.get_or_set_with(key, policy, &Controls::DEFAULT, fetch).await
+        policy.tags.check().map_err(FetchError::BadKey)?;
+        match self.recall_or(key, policy, fetch) {
+            Ok(answer) => Ok(answer),
+            // Boxed, for a future is moved about, and one with this in it would be a kilobyte on the path of every hit.
+            Err(fetch) => Box::pin(self.seek(key, policy, &Controls::DEFAULT, fetch)).await,
+        }
     }
 
     /// The same for a caller who wants something else than the policy says. Callers share a fetch whatever their controls: each
@@ -61,26 +66,65 @@ impl CacheService {
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         policy.tags.check().map_err(FetchError::BadKey)?;
+        let mut fetch = fetch;
+        if *controls == Controls::DEFAULT {
+            match self.recall_or(key, policy, fetch) {
+                Ok(answer) => return Ok(answer),
+                Err(unused) => fetch = unused,
+            }
+        }
+        Box::pin(self.seek(key, policy, controls, fetch)).await
+    }
+
+    /// What memory has, if it will do whatever the policy says; gives `fetch` back where there is no such thing.
+    #[inline]
+    fn recall_or<F, Fut>(&self, key: &str, policy: &Policy, fetch: F) -> Result<Answer, F>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let tick = self.0.clock.tick();
+        let Some(entry) = self.0.recall(policy.kind, key, tick) else { return Err(fetch) };
+        if is_due_ahead(&entry, policy, tick.soon) {
+            let now = self.0.clock.now();
+            if self.0.is_to_be_refreshed_ahead(key, &entry, policy, now) {
+                self.refresh_behind(key, &entry, policy, now, fetch);
+            }
+        }
+        Ok(Answer { entry, outcome: Outcome::Hit })
+    }
+
+    /// Looks at all there is.
+    async fn seek<F, Fut>(
+        &self,
+        key: &str,
+        policy: &Policy,
+        controls: &Controls,
+        fetch: F,
+    ) -> Result<Answer, FetchError>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        check_key(key).map_err(FetchError::BadKey)?;
         let inner = &*self.0;
-        let timed = inner.counters.is_to_be_timed(policy.kind).then(Instant::now);
+        let began = Instant::now();
         let now = inner.clock.now();
         let wish = Wish::of(controls, now);
         let mut fetch = fetch;
         if let Found::Trusted(entry) = inner.memory.get(key, now) {
             match self.serve(key, policy, &wish, &entry, now, fetch) {
                 Ok(outcome) => {
-                    inner.count_served(policy, key, &entry, outcome, timed.map(|began| began.elapsed()));
+                    inner.count_served(policy, key, &entry, outcome, Some(began.elapsed()));
                     return Ok(Answer { entry, outcome });
                 }
                 Err(unused) => fetch = unused,
             }
         }
-        check_key(key).map_err(FetchError::BadKey)?;
-        // Boxed, for a future is moved about, and one with these in it would be a kilobyte on the path of every hit.
         if wish.only_if_cached {
-            return Box::pin(inner.find(key, policy, &wish)).await;
+            return inner.find(key, policy, &wish).await;
         }
-        Box::pin(self.ask(key, policy, wish, fetch)).await
+        self.ask(key, policy, wish, fetch).await
     }
 
     /// How an entry that a tier has is served, if it will do, and begins the refresh that it is due; gives `fetch` back where the

@@ -27,7 +27,7 @@ impl CacheService {
         let mut lookups = vec![Lookup::Missing(MissReason::Absent); keys.len()];
         let (mut places, mut sought) = (Vec::new(), Vec::new());
         for (place, key) in keys.iter().map(AsRef::as_ref).enumerate() {
-            if let Some(entry) = self.0.recall(kind, key) {
+            if let Some(entry) = self.0.recall(kind, key, self.0.clock.tick()) {
                 lookups[place] = Lookup::Fresh(entry);
             } else if check_key(key).is_ok() {
                 places.push(place);

@@ -35,6 +35,12 @@ impl Inner {
         took: Option<Duration>,
     ) {
         self.counters.ended(kind, ended, entry, took);
+        self.tell_ended(kind, key, ended);
+    }
+
+    /// For a request that is counted already.
+    #[inline]
+    pub(super) fn tell_ended(&self, kind: Kind, key: &str, ended: Ended) {
         self.teller
             .tell(Some(kind), key, || What::Answered { outcome: ended.labels().0, tier: ended.tier() });
     }

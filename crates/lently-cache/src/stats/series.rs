@@ -38,12 +38,15 @@ impl Series {
         }
     }
 
-    /// The two plain counts go at once; the finer ones are brought up to date by [`answers`].
+    /// A miss goes at once; what lies on the path of a hit is brought up to date by [`hits`](Self::hits) and [`answers`].
     pub(super) fn count(&self, ended: Ended) {
-        match ended {
-            Ended::Hit(tier) | Ended::Stale(tier) => self.hits[Ended::Hit(tier).index()].increment(1),
-            _ => self.misses.increment(1),
+        if !matches!(ended, Ended::Hit(_) | Ended::Stale(_)) {
+            self.misses.increment(1);
         }
+    }
+
+    pub(super) fn hits(&self, tier: Tier, count: u64) {
+        self.hits[Ended::Hit(tier).index()].absolute(count);
     }
 
     pub(super) fn time(&self, ended: Ended, took: Duration) {
@@ -57,7 +60,7 @@ pub(super) fn describe() {
     metrics::describe_histogram!(
         "cache_latency_seconds",
         metrics::Unit::Seconds,
-        "Time until a request was answered (of fresh hits in memory, one in eight), or until a look found nothing (miss)"
+        "Time until a request was answered (of fresh hits in memory, one in 64), or until a look found nothing (miss)"
     );
     metrics::describe_counter!("lently_cache_answers_total", "Requests by how they ended");
     metrics::describe_histogram!(

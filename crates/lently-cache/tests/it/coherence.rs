@@ -1,14 +1,15 @@
 //! What others change in Redis leaves no copy behind in memory, and a node that may have missed a change knows it.
 //!
-//! The clocks of these caches stand still: a copy that goes, goes because of a notice.
+//! The clocks of these caches stand still: a copy that goes, goes because of a notice. Where trust is lost, the system's clock is
+//! told by too, whose coarse ticks decide how often a copy's claim is looked at.
 
 use bytes::Bytes;
-use lently_cache::{LinkState, MEMORY_TRUST, Outcome, RedisConfig, RemoteConfig, Tier};
+use lently_cache::{Clock, LinkState, MEMORY_TRUST, Outcome, RedisConfig, RemoteConfig, Tier};
 use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
 use crate::support::{
-    BOUND, Bench, THING, Upstream, is_missing, look, on_a_strict_redis, on_redis, open, policy, put,
-    redis_config,
+    BOUND, Bench, THING, Upstream, config, is_missing, look, manual_clock, on_a_strict_redis, open_with,
+    policy, put, redis, redis_config,
 };
 
 /// Until the link is up and changes are told.
@@ -21,7 +22,11 @@ async fn listening(bench: &Bench) {
 }
 
 async fn node(server: &RedisServer) -> Bench {
-    let bench = on_redis(server).await;
+    node_by(server, manual_clock()).await
+}
+
+async fn node_by(server: &RedisServer, clock: Clock) -> Bench {
+    let bench = open_with(config(redis(server), clock)).await;
     listening(&bench).await;
     bench
 }
@@ -60,19 +65,21 @@ async fn what_another_node_changes_or_deletes_leaves_no_copy() {
 
 #[tokio::test]
 async fn what_redis_cli_changes_flushes_or_lets_expire_leaves_no_copy() {
-    let server = RedisServer::start().await;
-    let bench = node(&server).await;
-    for change in [
-        &["DEL", "lently-test:thing:1"][..],
-        &["PEXPIRE", "lently-test:thing:1", "20"],
-        &["FLUSHDB"],
-        &["FLUSHALL", "ASYNC"],
-        &["RENAME", "lently-test:thing:1", "elsewhere"],
-    ] {
-        put(&bench.cache, "thing:1", "1").await;
-        held(&bench, "thing:1", "1").await;
-        server.cli(change);
-        until_gone(&bench, "thing:1").await;
+    for clock in [manual_clock(), Clock::system()] {
+        let server = RedisServer::start().await;
+        let bench = node_by(&server, clock).await;
+        for change in [
+            &["DEL", "lently-test:thing:1"][..],
+            &["PEXPIRE", "lently-test:thing:1", "20"],
+            &["FLUSHDB"],
+            &["FLUSHALL", "ASYNC"],
+            &["RENAME", "lently-test:thing:1", "elsewhere"],
+        ] {
+            put(&bench.cache, "thing:1", "1").await;
+            held(&bench, "thing:1", "1").await;
+            server.cli(change);
+            until_gone(&bench, "thing:1").await;
+        }
     }
 }
 
@@ -92,25 +99,27 @@ async fn a_copy_is_believed_as_long_as_it_is_fresh_while_changes_are_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_in_flight_while_the_key_changes_never_keeps_the_old_value() {
-    let server = RedisServer::start().await;
-    let (reader, writer) = (node(&server).await, node(&server).await);
-    for round in 0..400_u32 {
-        let value = format!("{round}");
-        let reads = (0..8).map(|_| reader.cache.get(THING, "thing:1"));
-        let own = policy();
-        let stored = writer.cache.set("thing:1", &own, value.clone().into(), Default::default());
-        let (_, stored) = tokio::join!(futures::future::join_all(reads), stored);
-        assert!(stored.expect("a set").remote);
-        // A notice is on its way for a moment; an old value that was kept would stay for good.
-        wait_until("the new value is seen", BOUND, async || {
-            look(&reader.cache, "thing:1").await.is_some_and(|(seen, _)| seen == value)
-        })
-        .await;
-        assert_eq!(
-            look(&reader.cache, "thing:1").await.expect("a hit").0,
-            value,
-            "and never the old one again"
-        );
+    for clock in [manual_clock(), Clock::system()] {
+        let server = RedisServer::start().await;
+        let (reader, writer) = (node_by(&server, clock).await, node(&server).await);
+        for round in 0..400_u32 {
+            let value = format!("{round}");
+            let reads = (0..8).map(|_| reader.cache.get(THING, "thing:1"));
+            let own = policy();
+            let stored = writer.cache.set("thing:1", &own, value.clone().into(), Default::default());
+            let (_, stored) = tokio::join!(futures::future::join_all(reads), stored);
+            assert!(stored.expect("a set").remote);
+            // A notice is on its way for a moment; an old value that was kept would stay for good.
+            wait_until("the new value is seen", BOUND, async || {
+                look(&reader.cache, "thing:1").await.is_some_and(|(seen, _)| seen == value)
+            })
+            .await;
+            assert_eq!(
+                look(&reader.cache, "thing:1").await.expect("a hit").0,
+                value,
+                "and never the old one again"
+            );
+        }
     }
 }
 
@@ -152,45 +161,49 @@ async fn a_burst_of_a_hundred_thousand_changes_loses_none() {
 }
 
 /// A node whose wire to Redis a test can cut.
-async fn behind_a_proxy(server: &RedisServer) -> (Proxy, Bench) {
+async fn behind_a_proxy(server: &RedisServer, clock: Clock) -> (Proxy, Bench) {
     let proxy = Proxy::to(server.address()).await;
-    let config = RedisConfig { port: proxy.address().port(), ..redis_config(server) };
-    let bench = open(RemoteConfig::Redis(config)).await;
+    let redis = RedisConfig { port: proxy.address().port(), ..redis_config(server) };
+    let bench = open_with(config(RemoteConfig::Redis(redis), clock)).await;
     listening(&bench).await;
     (proxy, bench)
 }
 
 #[tokio::test]
 async fn after_a_cut_wire_nothing_old_is_served() {
-    let server = RedisServer::start().await;
-    let (proxy, bench) = behind_a_proxy(&server).await;
-    let other = node(&server).await;
-    put(&bench.cache, "thing:1", "1").await;
-    held(&bench, "thing:1", "1").await;
-    proxy.set(Wire::Cut);
-    wait_until("the loss is noticed", BOUND, async || !bench.cache.health().tracking).await;
-    put(&other.cache, "thing:1", "2").await;
-    proxy.set(Wire::Whole);
-    listening(&bench).await;
-    assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").0, "2");
+    for clock in [manual_clock(), Clock::system()] {
+        let server = RedisServer::start().await;
+        let (proxy, bench) = behind_a_proxy(&server, clock).await;
+        let other = node(&server).await;
+        put(&bench.cache, "thing:1", "1").await;
+        held(&bench, "thing:1", "1").await;
+        proxy.set(Wire::Cut);
+        wait_until("the loss is noticed", BOUND, async || !bench.cache.health().tracking).await;
+        put(&other.cache, "thing:1", "2").await;
+        proxy.set(Wire::Whole);
+        listening(&bench).await;
+        assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").0, "2");
+    }
 }
 
 /// The kernel acknowledges and nothing arrives: only the missing answer to a ping tells.
 #[tokio::test]
 async fn a_half_open_wire_is_distrusted_within_the_bound_and_healed_without_serving_anything_old() {
-    let server = RedisServer::start().await;
-    let (proxy, bench) = behind_a_proxy(&server).await;
-    let other = node(&server).await;
-    put(&bench.cache, "thing:1", "1").await;
-    held(&bench, "thing:1", "1").await;
-    proxy.set(Wire::Stalled);
-    put(&other.cache, "thing:1", "2").await;
-    wait_until("the silence is noticed", BOUND, async || !bench.cache.health().tracking).await;
-    // Nobody can be asked: the copy is all there is, and it is still served.
-    assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").0, "1");
-    proxy.set(Wire::Whole);
-    listening(&bench).await;
-    assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").0, "2");
+    for clock in [manual_clock(), Clock::system()] {
+        let server = RedisServer::start().await;
+        let (proxy, bench) = behind_a_proxy(&server, clock).await;
+        let other = node(&server).await;
+        put(&bench.cache, "thing:1", "1").await;
+        held(&bench, "thing:1", "1").await;
+        proxy.set(Wire::Stalled);
+        put(&other.cache, "thing:1", "2").await;
+        wait_until("the silence is noticed", BOUND, async || !bench.cache.health().tracking).await;
+        // Nobody can be asked: the copy is all there is, and it is still served.
+        assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").0, "1");
+        proxy.set(Wire::Whole);
+        listening(&bench).await;
+        assert_eq!(look(&bench.cache, "thing:1").await.expect("a hit").0, "2");
+    }
 }
 
 #[tokio::test]

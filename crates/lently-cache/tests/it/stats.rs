@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use lently_cache::{Cost, FailureClass, FetchFailure, Fetched, Outcome, Policy, RemoteConfig, StaleReason};
+use lently_cache::{
+    Clock, Cost, FailureClass, FetchFailure, Fetched, Outcome, Policy, RemoteConfig, StaleReason, Tier,
+};
 use lently_testing::wait_until;
 
-use crate::support::{BOUND, Gate, THING, Upstream, fixed_clock, in_memory, open_with, policy, put};
+use crate::support::{BOUND, Gate, THING, Upstream, config, fixed_clock, in_memory, open_with, policy, put};
 
 #[tokio::test]
 async fn hits_misses_sets_and_deletes_add_up_and_can_be_reset() {
@@ -29,9 +31,29 @@ async fn hits_misses_sets_and_deletes_add_up_and_can_be_reset() {
     assert_eq!(cache.stats().total_requests + cache.stats().sets + cache.stats().deletes, 0);
 }
 
+/// A thread counts for itself, as long as not too many have come before it.
+#[test]
+fn every_hit_of_every_thread_is_counted() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let bench = runtime.block_on(open_with(config(RemoteConfig::None, Clock::system())));
+    runtime.block_on(put(&bench.cache, "thing:1", "1"));
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let lookup = runtime.block_on(bench.cache.get(THING, "thing:1"));
+                    assert_eq!(lookup.entry().map(|entry| entry.tier), Some(Tier::Memory));
+                }
+            });
+        }
+    });
+    let stats = bench.cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.by_tier["memory"]), (5000, 0, 5000));
+}
+
 #[tokio::test]
 async fn stats_and_health_have_the_shape_they_are_served_in() {
-    let bench = open_with(crate::support::config(RemoteConfig::None, fixed_clock())).await;
+    let bench = open_with(config(RemoteConfig::None, fixed_clock())).await;
     put(&bench.cache, "thing:1", "1").await;
     bench.cache.get(THING, "thing:1").await;
     insta::assert_json_snapshot!("stats", bench.cache.stats());
