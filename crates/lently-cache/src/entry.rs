@@ -4,7 +4,7 @@
 use std::{error::Error, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -104,6 +104,12 @@ impl Entry {
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         between(self.fetched_at, now)
+    }
+
+    /// When it began to be fetched: what another fetched since then may be newer.
+    pub(crate) fn began_at(&self) -> Timestamp {
+        let took = SignedDuration::from_millis(i64::try_from(self.cost.milliseconds).unwrap_or(i64::MAX));
+        self.fetched_at.checked_sub(took).unwrap_or(Timestamp::MIN)
     }
 
     /// How long it stays fresh; zero when it is not.

@@ -33,6 +33,8 @@ const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 #[derive(Default)]
 pub(crate) struct Watchers {
     waiting: Mutex<HashMap<Arc<str>, watch::Sender<()>>>,
+    /// How often everything was deleted at once.
+    flushes: AtomicU64,
 }
 
 impl Watchers {
@@ -43,6 +45,9 @@ impl Watchers {
     }
 
     pub(crate) fn hear(&self, notice: Notice<'_>) {
+        if matches!(notice, Notice::Flushed) {
+            self.flushes.fetch_add(1, Relaxed);
+        }
         match notice {
             Notice::Leased(key) | Notice::Changed(key) => {
                 if let Some(news) = self.lock().get(key) {
@@ -160,7 +165,7 @@ impl Leading<'_> {
                     if let Some(stored) = &stored {
                         seen = envelope::head(stored);
                     }
-                    let lease = Lease::hold(self.redis, key, token, seen, self.upkeep);
+                    let lease = Lease::hold(self, key, token, seen);
                     return Ok(match stored {
                         Some(stored) if will_do(&stored, waited) => {
                             lease.release().await;
@@ -198,7 +203,7 @@ impl Leading<'_> {
         Ok(match self.claim(key, &token, Over::Lease, &[]).await? {
             Claim::Led { stored } => {
                 let seen = stored.as_ref().map(envelope::head).unwrap_or_default();
-                Lead::Cluster(Lease::hold(self.redis, key, token, seen, self.upkeep))
+                Lead::Cluster(Lease::hold(self, key, token, seen))
             }
             Claim::Followed { .. } | Claim::Failed(_) | Claim::Unavailable => Lead::Alone,
         })
@@ -218,6 +223,7 @@ impl Leading<'_> {
 /// A lease that is held. Dropped, it is given back, so that whoever waits need not wait for its end.
 pub(crate) struct Lease {
     redis: RedisClient,
+    watchers: Arc<Watchers>,
     key: Arc<str>,
     token: String,
     standing: Arc<Standing>,
@@ -228,16 +234,19 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// `seen` is the head of the value that lay there when it was taken.
-    fn hold(redis: &RedisClient, key: &Arc<str>, token: String, seen: Bytes, upkeep: &TaskTracker) -> Self {
+    fn hold(by: &Leading<'_>, key: &Arc<str>, token: String, seen: Bytes) -> Self {
+        let Leading { redis, watchers, upkeep, .. } = *by;
         let standing = Arc::new(Standing {
             lost: AtomicBool::new(false),
             seen,
             server_run: AtomicU64::new(redis.server_run(key)),
+            flushes: watchers.flushes.load(Relaxed),
         });
         let renewing =
             upkeep.spawn(renew_now_and_then(redis.clone(), key.clone(), token.clone(), standing.clone()));
         Self {
             redis: redis.clone(),
+            watchers: watchers.clone(),
             key: key.clone(),
             token,
             standing,
@@ -247,22 +256,45 @@ impl Lease {
         }
     }
 
-    /// Stores the value, unless the lease was lost: to an invalidation, or to another process while this one was silent.
-    pub(crate) async fn commit(mut self, stored: &[u8], ttl: Duration) -> Result<bool, CacheError> {
+    /// Stores the value, unless the lease was lost to somebody: whoever invalidated the key, or another process that fetched while
+    /// this one was silent. Where it ended by itself and nobody came between, the value is stored all the same. `since` is when
+    /// it began to be fetched.
+    pub(crate) async fn commit(
+        mut self,
+        stored: &[u8],
+        ttl: Duration,
+        since: Instant,
+    ) -> Result<bool, CacheError> {
         self.renewing.abort();
         let standing = self.standing.clone();
         // A restarted Redis has lost the lease.
         if self.redis.server_run(&self.key) != standing.server_run.load(Relaxed) {
             standing.renew(&self.redis, &self.key, &self.token).await?;
         }
-        if standing.lost.load(Relaxed) {
-            self.ended = true;
+        if !standing.lost.load(Relaxed) {
+            let committed = self.redis.commit(&self.key, &self.token, stored, ttl).await;
+            // After an error the lease may still be there; dropping gives it back.
+            self.ended = committed.is_ok();
+            if committed? {
+                return Ok(true);
+            }
+        }
+        self.ended = true;
+        self.commit_without(stored, ttl, since).await
+    }
+
+    /// Where the lease is gone. `FLUSHDB` takes it away too, and every sign of other deletions: whether that was told by now is known
+    /// once the server's answer is here, which comes behind what it tells.
+    async fn commit_without(&self, stored: &[u8], ttl: Duration, since: Instant) -> Result<bool, CacheError> {
+        let (redis, key, standing) = (&self.redis, &self.key, &self.standing);
+        let emptied = || self.watchers.flushes.load(Relaxed) != standing.flushes;
+        if emptied() || !redis.set_over_seen(key, stored, ttl, &standing.seen, since).await? {
             return Ok(false);
         }
-        let committed = self.redis.commit(&self.key, &self.token, stored, ttl).await;
-        // After an error the lease may still be there; dropping gives it back.
-        self.ended = committed.is_ok();
-        committed
+        if emptied() {
+            return redis.delete_over(key, Duration::ZERO).await.map(|_| false);
+        }
+        Ok(true)
     }
 
     /// Leaves a record of the failure in its place, for so long, and drops the value if it is `gone`.
@@ -309,6 +341,8 @@ struct Standing {
     seen: Bytes,
     /// The run of the server that has it.
     server_run: AtomicU64,
+    /// How often everything had been deleted at once when it was taken.
+    flushes: u64,
 }
 
 impl Standing {

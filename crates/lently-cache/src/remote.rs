@@ -93,18 +93,18 @@ impl Remote {
         }
     }
 
-    /// Stores a value fetched at that time, unless there is a newer one, somebody fetches one, or the key was changed `since` the
+    /// Stores a value whose fetch began at that time, unless one was fetched since, somebody fetches one, or the key was changed `since` the
     /// fetch began; whether it did. The file of a disk tier takes it in any case.
     pub(crate) async fn set_unless_newer(
         &self,
         key: &str,
         stored: Bytes,
         ttl: Duration,
-        fetched_at: Timestamp,
+        began_at: Timestamp,
         since: Instant,
     ) -> Result<bool, CacheError> {
         match self {
-            Self::Redis(redis) => redis.set_unless_newer(key, &stored, ttl, fetched_at, since).await,
+            Self::Redis(redis) => redis.set_unless_newer(key, &stored, ttl, began_at, since).await,
             Self::None | Self::Disk(_) => self.set(key, stored, ttl).await.map(|()| true),
         }
     }

@@ -449,9 +449,9 @@ impl Inner {
             Some(_) => {
                 let stored = envelope::encode(policy.kind, entry);
                 self.swallow_count(match claim {
-                    Right::Lease(lease) => lease.commit(&stored, ttl).await,
+                    Right::Lease(lease) => lease.commit(&stored, ttl, since).await,
                     Right::Fetched => {
-                        self.remote.set_unless_newer(key, stored, ttl, entry.fetched_at, since).await
+                        self.remote.set_unless_newer(key, stored, ttl, entry.began_at(), since).await
                     }
                     Right::Set => self.remote.set(key, stored, ttl).await.map(|()| true),
                 })

@@ -247,23 +247,23 @@ impl RedisClient {
         key: &str,
         stored: &[u8],
         ttl: Duration,
-        fetched_at: Timestamp,
+        began_at: Timestamp,
         since: Instant,
     ) -> Result<bool, CacheError> {
         if !self.may_script(key) {
             return Ok(false);
         }
-        self.set_unless_newer(key, stored, ttl, fetched_at, since).await
+        self.set_unless_newer(key, stored, ttl, began_at, since).await
     }
 
-    /// Stores a value fetched at that time, unless a newer one is there, or a lease or what forbids one, or another process
-    /// deleted the key `since` its fetch began; whether it is there.
+    /// Stores a value whose fetch began at that time, unless one is there that was fetched since, or a lease or what forbids one,
+    /// or another process deleted the key `since` its fetch began; whether it is there.
     pub(crate) async fn set_unless_newer(
         &self,
         key: &str,
         stored: &[u8],
         ttl: Duration,
-        fetched_at: Timestamp,
+        began_at: Timestamp,
         since: Instant,
     ) -> Result<bool, CacheError> {
         if !self.may_script(key) {
@@ -274,16 +274,29 @@ impl RedisClient {
             // It was told, and its answer was lost.
             return Ok(true);
         }
-        if envelope::times(&there).is_some_and(|times| times.fetched_at >= fetched_at)
-            || since.elapsed() >= GONE_FOR
-            || self.is_gone_by_pattern(key, since).await?
-        {
+        if envelope::times(&there).is_some_and(|times| times.fetched_at >= began_at) {
+            return Ok(false);
+        }
+        self.set_over_seen(key, stored, ttl, &there, since).await
+    }
+
+    /// Stores a value if what was `seen` (its [head](envelope::head)) or nothing is there, and neither a lease nor what forbids
+    /// one, and no other process deleted the key `since` its fetch began; whether it did.
+    pub(crate) async fn set_over_seen(
+        &self,
+        key: &str,
+        stored: &[u8],
+        ttl: Duration,
+        seen: &[u8],
+        since: Instant,
+    ) -> Result<bool, CacheError> {
+        if since.elapsed() >= GONE_FOR || self.is_gone_by_pattern(key, since).await? {
             return Ok(false);
         }
         let Some(mark) = self.mark_before(key, since).await? else { return Ok(false) };
         let mut script = redis::cmd("EVAL");
         script.arg(SET_IF_SAME).arg(3).arg(self.full(key)).arg(self.lease(key)).arg(self.gone(key));
-        script.arg(stored).arg(milliseconds(ttl)).arg(&there[..]).arg(mark);
+        script.arg(stored).arg(milliseconds(ttl)).arg(seen).arg(mark);
         let stored = self.change(&script).await?;
         // Whoever deleted a pattern after it was looked for may not have seen this key.
         if stored && self.is_gone_by_pattern(key, since).await? {

@@ -171,7 +171,7 @@ impl Inner {
             Some(token) => redis.commit(key, token, &bytes, ttl).await?,
             None => false,
         };
-        let stored = stored || redis.set_late(key, &bytes, ttl, entry.fetched_at, since).await?;
+        let stored = stored || redis.set_late(key, &bytes, ttl, entry.began_at(), since).await?;
         if stored {
             self.memory.keep(key, &entry, &writing, Written::Remotely, now);
         }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheError, CacheService, Cost, Outcome, Pattern, Policy, RedisConfig, RemoteConfig, Tags,
+    CacheError, CacheService, Controls, Cost, Outcome, Pattern, Policy, RedisConfig, RemoteConfig, Tags,
 };
 use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
 use crate::support::{
-    BOUND, Bench, THING, Upstream, look, on_redis, open, policy, put, redis_config, tracks,
+    BOUND, Bench, Gate, THING, Upstream, look, on_redis, open, policy, put, redis_config, tracks,
 };
 
 /// A node whose wire to Redis can be cut, and one whose wire is whole.
@@ -221,6 +221,83 @@ async fn what_was_deleted_meanwhile_does_not_come_back() {
     }
 }
 
+/// A fetch during which the node is cut off for longer than its lease lasts, and back in time to store what it brings: in what has
+/// happened `meanwhile` it had no say.
+async fn fetched_with_a_lease_that_ended(meanwhile: impl AsyncFnOnce(&Split)) -> Split {
+    let split = Split::start().await;
+    put(&split.cut_off.cache, "thing:1", "old").await;
+    // Long before: what is fetched now is newer.
+    split.cut_off.clock.advance(Duration::from_secs(30));
+    split.other.clock.advance(Duration::from_secs(30));
+    let gate = Gate::new();
+    let (policy, fetch) = (policy(), gate.fetch("1"));
+    let asking = split.cut_off.cache.get_or_set_with("thing:1", &policy, &Controls::NO_CACHE, fetch);
+    let outage = async {
+        gate.reached().await;
+        let leased = || !split.server.cli(&["KEYS", "lently-test:~lease:*"]).is_empty();
+        assert!(leased());
+        split.cut().await;
+        wait_until("the lease ends", BOUND, async || !leased()).await;
+        meanwhile(&split).await;
+        split.proxy.set(Wire::Whole);
+        tracks(&split.cut_off).await;
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(asking, outage);
+    assert_eq!(answer.expect("an answer").entry.value, "1");
+    // Where the link is still on trial, what it brought is owed for a moment.
+    split.heal().await;
+    split
+}
+
+#[tokio::test]
+async fn what_was_paid_for_is_stored_though_the_lease_ended_if_nobody_came_between() {
+    let split = fetched_with_a_lease_that_ended(async |_| ()).await;
+    let upstream = Upstream::default();
+    assert_eq!(ask(&split.other.cache, "thing:1", &policy(), &upstream, "2").await, "1");
+    assert_eq!(upstream.calls(), 0);
+}
+
+#[tokio::test]
+async fn what_came_between_while_the_lease_had_ended_is_not_overwritten() {
+    let split = fetched_with_a_lease_that_ended(async |split| {
+        split.other.cache.delete("thing:1").await.expect("a delete");
+    })
+    .await;
+    assert!(!split.has("thing:1"));
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await, None);
+    let split = fetched_with_a_lease_that_ended(async |split| {
+        split.other.cache.delete_pattern(&Pattern::parse("thing:*").expect("one")).await.expect("a delete");
+    })
+    .await;
+    assert!(!split.has("thing:1"));
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await, None);
+    let split = fetched_with_a_lease_that_ended(async |split| {
+        let fetch = Upstream::default().fetch("2");
+        let anew = split.other.cache.get_or_set_with("thing:1", &policy(), &Controls::NO_CACHE, fetch).await;
+        assert_eq!(anew.expect("an answer").outcome, Outcome::Fetched { stored: true });
+    })
+    .await;
+    assert_eq!(sees(&split.other.cache, "thing:1").await.expect("the successor's"), "2");
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await.expect("the successor's"), "2");
+}
+
+#[tokio::test]
+async fn what_is_being_fetched_while_redis_is_emptied_is_not_stored() {
+    let split = Split::start().await;
+    let gate = Gate::new();
+    let (policy, fetch) = (policy(), gate.fetch("1"));
+    let asking = split.cut_off.cache.get_or_set("thing:1", &policy, fetch);
+    let emptying = async {
+        gate.reached().await;
+        split.server.cli(&["FLUSHDB"]);
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(asking, emptying);
+    assert_eq!(answer.expect("an answer").outcome, Outcome::Fetched { stored: false });
+    assert!(!split.has("thing:1"));
+}
+
 #[tokio::test]
 async fn what_was_set_meanwhile_by_another_stays() {
     let split = Split::start().await;
@@ -272,12 +349,13 @@ async fn a_value_whose_commit_was_answered_into_the_void_counts_as_told() {
 #[tokio::test]
 async fn no_more_than_its_bounds_is_owed_and_what_is_given_up_is_counted() {
     let split = Split::start().await;
-    split.cut().await;
     let cache = &split.cut_off.cache;
+    put(cache, "thing:old", "1").await;
+    split.cut().await;
     for n in 0..10_010 {
         put(cache, &format!("thing:{n}"), "1").await;
     }
-    cache.delete("thing:0").await.expect_err("Redis cannot be told");
+    cache.delete("thing:old").await.expect_err("Redis cannot be told");
     let repairs = cache.repairs();
     assert_eq!((repairs.owed, repairs.dropped), (10_000, 11));
     let big = Bytes::from(vec![b'x'; 1 << 20]);
@@ -287,7 +365,7 @@ async fn no_more_than_its_bounds_is_owed_and_what_is_given_up_is_counted() {
     let repairs = cache.repairs();
     assert!(repairs.owed_bytes <= 64 << 20, "{repairs:?}");
     split.heal().await;
-    assert!(!split.has("thing:0"));
+    assert!(!split.has("thing:old"));
     assert!(split.has("other:99"));
-    assert_eq!(cache.get(THING, "thing:0").await.entry(), None);
+    assert_eq!(cache.get(THING, "thing:old").await.entry(), None);
 }
