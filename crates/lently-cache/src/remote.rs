@@ -93,8 +93,8 @@ impl Remote {
         }
     }
 
-    /// Stores a value whose fetch began at that time, unless one was fetched since, somebody fetches one, or the key was changed `since` the
-    /// fetch began; whether it did. The file of a disk tier takes it in any case.
+    /// Stores a value whose fetch began at that time, unless one was fetched since, somebody fetches one, or the key was changed
+    /// `since` the fetch began; whether it did. The file of a disk tier takes it in any case.
     pub(crate) async fn set_unless_newer(
         &self,
         key: &str,

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheError, CacheService, Controls, Cost, Outcome, Pattern, Policy, RedisConfig, RemoteConfig, Tags,
+    CacheError, CacheService, Clock, Controls, Cost, Outcome, Pattern, Policy, RedisConfig, RemoteConfig,
+    Tags,
 };
 use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
 use crate::support::{
-    BOUND, Bench, Gate, THING, Upstream, look, on_redis, open, policy, put, redis_config, tracks,
+    BOUND, Bench, Gate, THING, Upstream, config, look, manual_clock, open_with, policy, put, redis,
+    redis_config, tracks,
 };
 
 /// A node whose wire to Redis can be cut, and one whose wire is whole.
@@ -22,11 +24,15 @@ struct Split {
 
 impl Split {
     async fn start() -> Self {
+        Self::start_by(manual_clock).await
+    }
+
+    async fn start_by(clock: fn() -> Clock) -> Self {
         let server = RedisServer::start().await;
         let proxy = Proxy::to(server.address()).await;
-        let config = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
-        let cut_off = open(RemoteConfig::Redis(config)).await;
-        let other = on_redis(&server).await;
+        let behind = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
+        let cut_off = open_with(config(RemoteConfig::Redis(behind), clock())).await;
+        let other = open_with(config(redis(&server), clock())).await;
         tracks(&cut_off).await;
         tracks(&other).await;
         Self { server, proxy, cut_off, other }
@@ -97,9 +103,9 @@ async fn values_without_room_in_memory_are_answered_from_what_is_owed() {
     let server = RedisServer::start().await;
     let proxy = Proxy::to(server.address()).await;
     let config = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
-    let mut config = crate::support::config(RemoteConfig::Redis(config), crate::support::manual_clock());
+    let mut config = crate::support::config(RemoteConfig::Redis(config), manual_clock());
     config.memory_bytes = 0;
-    let bench = crate::support::open_with(config).await;
+    let bench = open_with(config).await;
     tracks(&bench).await;
     proxy.set(Wire::Cut);
     wait_until("the loss is noticed", BOUND, async || !bench.cache.health().is_up()).await;
@@ -305,6 +311,25 @@ async fn what_was_set_meanwhile_by_another_stays() {
     put(&split.cut_off.cache, "thing:1", "old").await;
     split.other.clock.advance(Duration::from_secs(1));
     put(&split.other.cache, "thing:1", "new").await;
+    split.heal().await;
+    assert_eq!(sees(&split.other.cache, "thing:1").await.expect("the newer"), "new");
+    assert_eq!(sees(&split.cut_off.cache, "thing:1").await.expect("the newer"), "new");
+}
+
+/// It ended later, and may have seen what was there before the other looked.
+#[tokio::test]
+async fn what_another_fetched_since_a_slow_fetch_began_stays() {
+    let split = Split::start_by(Clock::system).await;
+    split.cut().await;
+    let (gate, policy) = (Gate::new(), policy());
+    let asking = split.cut_off.cache.get_or_set("thing:1", &policy, gate.fetch("old"));
+    let overtaking = async {
+        gate.reached().await;
+        ask(&split.other.cache, "thing:1", &policy, &Upstream::default(), "new").await;
+        assert!(split.has("thing:1"));
+        gate.open();
+    };
+    assert_eq!(tokio::join!(asking, overtaking).0.expect("an answer").entry.value, "old");
     split.heal().await;
     assert_eq!(sees(&split.other.cache, "thing:1").await.expect("the newer"), "new");
     assert_eq!(sees(&split.cut_off.cache, "thing:1").await.expect("the newer"), "new");
