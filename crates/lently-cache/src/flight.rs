@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::{
     entry::{Entry, FetchError, StaleReason},
@@ -47,8 +48,8 @@ pub(crate) struct Flight {
     fence: AsyncMutex<bool>,
     /// Whether anyone who waits lets the value be stored.
     is_to_be_stored: AtomicBool,
-    /// The versions of its tags, once its fetch has begun.
-    tagged: OnceLock<Tagged>,
+    /// The versions of its tags, once its fetch has begun, and the fetch's span.
+    tagged: OnceLock<(Tagged, Span)>,
     /// Whatever it lands with is yet to be fetched.
     is_all_new: AtomicBool,
     /// Nobody joins it any more: what it brings is not to be stored.
@@ -69,6 +70,8 @@ pub(crate) struct Leader {
     key: Arc<str>,
     pub(crate) flight: Arc<Flight>,
     landing: watch::Sender<Option<Landed>>,
+    /// The span in which the flight was launched.
+    pub(crate) launched_by: Span,
 }
 
 impl Flights {
@@ -152,8 +155,8 @@ impl Flight {
     }
 
     /// Its fetch begins, with these versions of its tags; `is_all_new` unless it has something older to land with.
-    pub(crate) fn begins_with(&self, tagged: &Tagged, is_all_new: bool) {
-        let _ = self.tagged.set(tagged.clone());
+    pub(crate) fn begins_with(&self, tagged: &Tagged, is_all_new: bool, span: &Span) {
+        let _ = self.tagged.set((tagged.clone(), span.clone()));
         self.is_all_new.store(is_all_new, Relaxed);
     }
 
@@ -162,9 +165,14 @@ impl Flight {
         self.tagged.get().is_some()
     }
 
+    /// The span of its fetch, once that has begun.
+    pub(crate) fn fetching(&self) -> Option<&Span> {
+        self.tagged.get().map(|(_, span)| span)
+    }
+
     /// The versions of its tags where a change of one was heard of since.
     pub(crate) fn outdated(&self) -> Option<&Tagged> {
-        self.tagged.get().filter(|tagged| !tagged.is_unchanged())
+        self.tagged.get().map(|(tagged, _)| tagged).filter(|tagged| !tagged.is_unchanged())
     }
 
     /// Waits until nobody joins it any more.
@@ -190,7 +198,7 @@ impl Leader {
             is_all_new: AtomicBool::new(false),
             retired: CancellationToken::new(),
         };
-        Self { flights, key, flight: Arc::new(flight), landing }
+        Self { flights, key, flight: Arc::new(flight), landing, launched_by: Span::none() }
     }
 
     /// Whether anyone who waits lets the value be stored. If not, nobody joins any more who would.
@@ -205,7 +213,7 @@ impl Leader {
 
     /// Ends the flight with what there is for now, and goes on as another one in its place: whoever comes later joins that.
     pub(crate) fn land_and_go_on(self, landed: Landed) -> Self {
-        let next = {
+        let mut next = {
             let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             let place = under_way.get_mut(&self.key).filter(|place| Arc::ptr_eq(place, &self.flight));
             let store = self.flight.is_to_be_stored.load(Relaxed);
@@ -216,6 +224,7 @@ impl Leader {
             }
             next
         };
+        next.launched_by = self.launched_by.clone();
         self.land(landed);
         next
     }

@@ -8,6 +8,7 @@ mod flying;
 mod looking;
 mod many;
 mod repairing;
+mod spans;
 mod tagging;
 mod telling;
 mod wish;

@@ -67,7 +67,7 @@ impl World {
         if let Some(stale) = stale {
             leader = leader.land_and_go_on(Landed::Stale(entry(stale), StaleReason::Refreshing));
         }
-        leader.flight.begins_with(&Tagged::default(), stale.is_none());
+        leader.flight.begins_with(&Tagged::default(), stale.is_none(), &tracing::Span::none());
         let fetching = Fetching::begin(&self);
         yield_now().await;
         let value = self.truth.load(SeqCst);

@@ -1,15 +1,14 @@
 //! `get_or_set`: a caller's way to a value. It recalls, joins or leads a flight, and takes what lands or asks again.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
+use tracing::{Instrument as _, Span};
 
 use super::{
     CacheService, Inner, check_key,
     looking::Sought,
+    spans,
     wish::{Takes, Wish},
 };
 use crate::{
@@ -107,24 +106,28 @@ impl CacheService {
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         check_key(key).map_err(FetchError::BadKey)?;
-        let inner = &*self.0;
-        let began = Instant::now();
-        let now = inner.clock.now();
-        let wish = Wish::of(controls, now);
-        let mut fetch = fetch;
-        if let Found::Trusted(entry) = inner.memory.get(key, now) {
-            match self.serve(key, policy, &wish, &entry, now, fetch) {
-                Ok(outcome) => {
-                    inner.count_served(policy, key, &entry, outcome, Some(began.elapsed()));
-                    return Ok(Answer { entry, outcome });
+        let span = spans::asking(policy.kind);
+        let seeking = async {
+            let inner = &*self.0;
+            let now = inner.clock.now();
+            let wish = Wish::of(controls, now);
+            let asked = Asked { key, policy, wish: &wish, began: Instant::now(), span: &span };
+            let mut fetch = fetch;
+            if let Found::Trusted(entry) = inner.memory.get(key, now) {
+                match self.serve(key, policy, &wish, &entry, now, fetch) {
+                    Ok(outcome) => {
+                        inner.count_served(&asked, &entry, outcome);
+                        return Ok(Answer { entry, outcome });
+                    }
+                    Err(unused) => fetch = unused,
                 }
-                Err(unused) => fetch = unused,
             }
-        }
-        if wish.only_if_cached {
-            return inner.find(key, policy, &wish).await;
-        }
-        self.ask(key, policy, wish, fetch).await
+            if wish.only_if_cached {
+                return inner.find(&asked).await;
+            }
+            self.ask(&asked, fetch).await
+        };
+        seeking.instrument(span.clone()).await
     }
 
     /// How an entry that a tier has is served, if it will do, and begins the refresh that it is due; gives `fetch` back where the
@@ -159,19 +162,13 @@ impl CacheService {
     }
 
     /// Joins flights until one lands with what will do, or leads one.
-    pub(super) async fn ask<F, Fut>(
-        &self,
-        key: &str,
-        policy: &Policy,
-        wish: Wish,
-        fetch: F,
-    ) -> Result<Answer, FetchError>
+    pub(super) async fn ask<F, Fut>(&self, asked: &Asked<'_>, fetch: F) -> Result<Answer, FetchError>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
-        let asked = Asked { key, policy, wish: &wish, began: Instant::now() };
-        let key: Arc<str> = Arc::from(key);
+        let &Asked { policy, wish, span, .. } = asked;
+        let key: Arc<str> = Arc::from(asked.key);
         loop {
             match self.0.flights.board(&key, wish.store) {
                 Boarding::Join(flight) => {
@@ -180,13 +177,16 @@ impl CacheService {
                         continue;
                     }
                     let landed = flight.wait().await;
-                    if self.0.will_do(&landed, &wish) {
-                        return self.0.arrive(&asked, landed, false);
+                    if self.0.will_do(&landed, wish) {
+                        if let Some(fetching) = flight.fetching() {
+                            span.follows_from(fetching);
+                        }
+                        return self.0.arrive(asked, landed, false);
                     }
                 }
                 Boarding::Lead(leader) => {
-                    let flight = self.launch(leader, key, policy, wish, fetch);
-                    return self.0.arrive(&asked, flight.wait().await, true);
+                    let flight = self.launch(leader, key, policy, *wish, fetch);
+                    return self.0.arrive(asked, flight.wait().await, true);
                 }
             }
         }
@@ -194,7 +194,7 @@ impl CacheService {
 
     fn launch<F, Fut>(
         &self,
-        leader: Leader,
+        mut leader: Leader,
         key: Arc<str>,
         policy: &Policy,
         wish: Wish,
@@ -204,6 +204,7 @@ impl CacheService {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
+        leader.launched_by = Span::current();
         let flight = leader.flight.clone();
         let (inner, policy) = (self.0.clone(), policy.clone());
         self.0.tasks.spawn(async move { inner.fly(leader, &key, &policy, wish, fetch).await });
@@ -235,12 +236,14 @@ impl CacheService {
     }
 }
 
-/// What a caller who waits for a flight wants.
-struct Asked<'a> {
-    key: &'a str,
-    policy: &'a Policy,
-    wish: &'a Wish,
-    began: Instant,
+/// What a caller wants, and since when.
+pub(super) struct Asked<'a> {
+    pub key: &'a str,
+    pub policy: &'a Policy,
+    pub wish: &'a Wish,
+    pub began: Instant,
+    /// Of this key alone, or of the many that it is one of.
+    pub span: &'a Span,
 }
 
 /// Whether an entry will do, and what the budget says where it is stale.
@@ -285,23 +288,22 @@ impl Inner {
         if takes == Takes::Stale { Verdict::Stale(allowance) } else { Verdict::No }
     }
 
+    /// A caller has its answer.
+    pub(super) fn answered(&self, asked: &Asked<'_>, ended: Ended, entry: Option<&Entry>) {
+        spans::ended(asked.span, ended);
+        self.ended(asked.policy.kind, asked.key, ended, entry, Some(asked.began.elapsed()));
+    }
+
     /// Counts an entry of a tier that was served.
-    pub(super) fn count_served(
-        &self,
-        policy: &Policy,
-        key: &str,
-        entry: &Entry,
-        outcome: Outcome,
-        took: Option<Duration>,
-    ) {
+    pub(super) fn count_served(&self, asked: &Asked<'_>, entry: &Entry, outcome: Outcome) {
         let hit = outcome == Outcome::Hit;
         let ended = if hit { Ended::Hit(entry.tier) } else { Ended::Stale(entry.tier) };
-        self.ended(policy.kind, key, ended, Some(entry), took);
+        self.answered(asked, ended, Some(entry));
     }
 
     /// What a tier has, for a caller who wants nothing fetched.
-    async fn find(&self, key: &str, policy: &Policy, wish: &Wish) -> Result<Answer, FetchError> {
-        let began = Instant::now();
+    async fn find(&self, asked: &Asked<'_>) -> Result<Answer, FetchError> {
+        let &Asked { key, policy, wish, .. } = asked;
         if let Lookup::Fresh(entry) | Lookup::Stale(entry) = self.look_up(Sought::by(policy, key)).await {
             let outcome = match self.judge(wish, &entry, policy, self.clock.now()) {
                 Verdict::Fresh => Some(Outcome::Hit),
@@ -309,11 +311,11 @@ impl Inner {
                 Verdict::No => None,
             };
             if let Some(outcome) = outcome {
-                self.count_served(policy, key, &entry, outcome, Some(began.elapsed()));
+                self.count_served(asked, &entry, outcome);
                 return Ok(Answer { entry, outcome });
             }
         }
-        self.ended(policy.kind, key, Ended::Missing, None, Some(began.elapsed()));
+        self.answered(asked, Ended::Missing, None);
         Err(FetchError::NotCached)
     }
 
@@ -331,9 +333,7 @@ impl Inner {
 
     /// Counts, and turns the landing into the caller's answer.
     fn arrive(&self, asked: &Asked<'_>, landed: Landed, led: bool) -> Result<Answer, FetchError> {
-        let ended = |ended, entry: &Entry| {
-            self.ended(asked.policy.kind, asked.key, ended, Some(entry), Some(asked.began.elapsed()));
-        };
+        let ended = |ended, entry: &Entry| self.answered(asked, ended, Some(entry));
         match landed {
             Landed::Found(entry) => {
                 ended(Ended::Hit(entry.tier), &entry);
@@ -373,7 +373,7 @@ impl Inner {
         kept: Option<Entry>,
         ended: Ended,
     ) -> Result<Answer, FetchError> {
-        let Asked { key, policy, wish, began } = *asked;
+        let wish = asked.wish;
         let now = self.clock.now();
         let will_do = |entry: &Entry| {
             wish.takes(entry, now) != Takes::No
@@ -381,7 +381,7 @@ impl Inner {
         };
         let kept = kept.filter(will_do);
         let ended = kept.as_ref().map_or(ended, |entry| Ended::StaleIfError(entry.tier));
-        self.ended(policy.kind, key, ended, kept.as_ref(), Some(began.elapsed()));
+        self.answered(asked, ended, kept.as_ref());
         match kept {
             Some(entry) => Ok(Answer { entry, outcome: Outcome::Stale(reason(&error)) }),
             None => Err(error),

@@ -7,11 +7,13 @@ use futures::{
     future::{Either, select},
 };
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 use super::{
     Inner, Right, asking,
     asking::reason,
     looking::Sought,
+    spans,
     wish::{Takes, Wish},
 };
 use crate::{
@@ -109,11 +111,12 @@ impl Inner {
             Turn::Land(landed) => return landed,
         };
         let tagged = self.snapshot(policy).await;
-        leader.flight.begins_with(&tagged, kept.is_none());
+        let span = spans::fetching(&leader.launched_by, policy.kind);
+        leader.flight.begins_with(&tagged, kept.is_none(), &span);
         self.fetch_began(policy.kind, key);
         let since = tokio::time::Instant::now();
         // A fetch that panics has failed, and what is kept may be served all the same.
-        let fetching = AssertUnwindSafe(async move { fetch().await }).catch_unwind();
+        let fetching = AssertUnwindSafe(async move { fetch().await }.instrument(span.clone())).catch_unwind();
         let fetching = pin!(tokio::time::timeout(policy.fetch_timeout, fetching));
         let fetched = match select(fetching, pin!(leader.flight.retired())).await {
             Either::Left((fetched, _)) => fetched,
@@ -126,6 +129,7 @@ impl Inner {
         let took = since.elapsed();
         let error = match fetched {
             Ok(Ok(Ok(fetched))) => {
+                spans::fetched(&span, Ok(fetched.cost));
                 self.fetch_ended(policy.kind, key, Ok(()), took);
                 return self.keep(leader, key, policy, lease, (fetched, tagged), since).await;
             }
@@ -133,6 +137,7 @@ impl Inner {
             Ok(Err(_panic)) => FetchError::Abandoned,
             Err(_) => FetchError::TimedOut { after: policy.fetch_timeout },
         };
+        spans::fetched(&span, Err(error.class()));
         self.fetch_ended(policy.kind, key, Err(error.class()), took);
         let kept = match kept {
             None if wish.anew => match self.look_up(Sought::by(policy, key)).await {

@@ -3,8 +3,9 @@
 use std::{hash::Hash, sync::Arc, time::Instant};
 
 use futures::{StreamExt as _, future::join_all, stream};
+use tracing::{Instrument as _, Span};
 
-use super::{CacheService, check_key, looking::Sought, wish::Wish};
+use super::{CacheService, asking::Asked, check_key, looking::Sought, spans, wish::Wish};
 use crate::{
     bulk::{Batch, Batching, Bulk},
     entry::{Answer, FetchError, FetchFailure, Lookup, MissReason, Stored, Wanted, WarmEntry, WarmReport},
@@ -113,6 +114,20 @@ impl CacheService {
     where
         I: Clone + Eq + Hash + Send + Sync + 'static,
     {
+        let span = spans::asking_many(wanted.len());
+        self.ask_many(wanted, controls, bulk, &span).instrument(span.clone()).await
+    }
+
+    async fn ask_many<I>(
+        &self,
+        wanted: &[Wanted<I>],
+        controls: &Controls,
+        bulk: &Bulk<I>,
+        span: &Span,
+    ) -> Vec<Result<Answer, FetchError>>
+    where
+        I: Clone + Eq + Hash + Send + Sync + 'static,
+    {
         let mut answers = Vec::with_capacity(wanted.len());
         for wanted in wanted.chunks(ASKED_AT_ONCE) {
             let wish = Wish::of(controls, self.0.clock.now());
@@ -130,9 +145,12 @@ impl CacheService {
                 }
             }
             let each = wanted.iter().zip(lookups);
-            answers.extend(
-                join_all(each.map(|(wanted, found)| self.one(wanted, found, wish, bulk, began))).await,
-            );
+            let each = each.map(|(wanted, found)| {
+                let Wanted { id, key, policy } = wanted;
+                let asked = Asked { key, policy, wish: &wish, began, span };
+                self.one(id.clone(), asked, found, bulk)
+            });
+            answers.extend(join_all(each).await);
         }
         answers
     }
@@ -140,32 +158,32 @@ impl CacheService {
     /// One of many, of which the tiers were asked already.
     async fn one<I>(
         &self,
-        Wanted { id, key, policy }: &Wanted<I>,
+        id: I,
+        asked: Asked<'_>,
         found: Option<Lookup>,
-        wish: Wish,
         bulk: &Bulk<I>,
-        began: Instant,
     ) -> Result<Answer, FetchError>
     where
         I: Clone + Eq + Hash + Send + Sync + 'static,
     {
+        let Asked { key, policy, wish, .. } = asked;
         check_key(key).and_then(|()| policy.tags.check()).map_err(FetchError::BadKey)?;
-        let (own, id) = (bulk.clone(), id.clone());
+        let own = bulk.clone();
         let mut fetch = move || own.fetch(id);
         if let Some(Lookup::Fresh(entry) | Lookup::Stale(entry)) = found {
-            match self.serve(key, policy, &wish, &entry, self.0.clock.now(), fetch) {
+            match self.serve(key, policy, wish, &entry, self.0.clock.now(), fetch) {
                 Ok(outcome) => {
-                    self.0.count_served(policy, key, &entry, outcome, Some(began.elapsed()));
+                    self.0.count_served(&asked, &entry, outcome);
                     return Ok(Answer { entry, outcome });
                 }
                 Err(unused) => fetch = unused,
             }
         }
         if wish.only_if_cached {
-            self.0.ended(policy.kind, key, Ended::Missing, None, Some(began.elapsed()));
+            self.0.answered(&asked, Ended::Missing, None);
             return Err(FetchError::NotCached);
         }
-        self.ask(key, policy, wish, fetch).await
+        self.ask(&asked, fetch).await
     }
 
     /// Stores many values, each as [`set`](Self::set) does; what became of each, in their order. Of two values of the same key

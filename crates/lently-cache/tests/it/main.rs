@@ -18,6 +18,7 @@ mod redis;
 mod redis_cluster;
 mod repair;
 mod sentinel;
+mod spans;
 mod stale;
 mod stats;
 mod support;
