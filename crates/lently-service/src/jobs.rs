@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::analysis::AnalysisAnswer;
 use crate::error::ServiceError;
@@ -261,9 +262,13 @@ impl Runs {
         drop(state);
         let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), result: None };
         let (runs, own) = (Arc::clone(self), Arc::clone(&run));
+        // A part of the request that began it, however long that is gone.
+        let span = tracing::debug_span!("analysis.run", outcome = tracing::field::Empty);
         self.tasks.spawn(async move {
             let mut ending = ending;
-            let result = runs.carry_out(work(Arc::clone(&own)), wait_at_most).await;
+            let result = runs.carry_out(work(Arc::clone(&own)), wait_at_most).instrument(span.clone()).await;
+            let made = |answer: &AnalysisAnswer| if answer.cached { "cached" } else { "made" };
+            span.record("outcome", result.as_ref().map_or_else(ServiceError::code, made));
             let counts = result.as_ref().is_ok_and(|answer| !answer.cached);
             let claims = runs.close_doors(&own, result.as_ref().err());
             settle(claims, counts).await;

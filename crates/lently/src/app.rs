@@ -3,6 +3,7 @@
 
 mod logging;
 mod metrics;
+mod traces;
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use lently_cache::{Budget, CacheConfig, CacheError, CacheService, Clock};
 use lently_service::{Lently, ServiceConfig, ServiceError, UserId, keys};
 use secrecy::ExposeSecret;
 
-pub use self::{logging::init_logging, metrics::Metrics};
+pub(crate) use self::traces::{answered, join_trace_of_caller};
+pub use self::{logging::init_logging, metrics::Metrics, traces::close_traces};
 use crate::{config::Config, tasks::Tasks};
 
 /// Everything that runs. Cheap to clone; all clones are one.

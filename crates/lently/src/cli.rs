@@ -19,7 +19,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    app::init_logging,
+    app::{close_traces, init_logging},
     config::{Config, ConfigError, Env},
     report::Paint,
 };
@@ -157,7 +157,7 @@ pub(crate) fn configured(quiet: bool) -> Result<Config, CliError> {
     if quiet && config.log.filter == "info" {
         config.log.filter = "warn".to_owned();
     }
-    init_logging(&config.log);
+    init_logging(&config.log, config.traces.as_ref());
     for warning in &config.warnings {
         tell(&format!("lently: {warning}"));
     }
@@ -177,7 +177,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        match cli.command {
+        let result = match cli.command {
             Command::Analyze(args) => analyze::run(args, terminal).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args, terminal).await,
@@ -185,7 +185,9 @@ pub fn run() -> ExitCode {
             Command::Cache(args) => cache::run(args).await,
             Command::Doctor(args) => doctor::run(args, terminal).await,
             Command::Bench(args) => bench::run(args, terminal).await,
-        }
+        };
+        close_traces().await;
+        result
     });
     // What still blocks, such as a write to a disk that hangs, must not hold the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

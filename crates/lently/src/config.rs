@@ -4,6 +4,7 @@
 mod env;
 mod error;
 mod read;
+mod traces;
 mod variables;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -18,6 +19,7 @@ use self::read::{Reader, sqlite_url, wrong};
 pub use self::{
     env::Env,
     error::ConfigError,
+    traces::TraceConfig,
     variables::{VARIABLES, Variable},
 };
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub shutdown: Duration,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where traces go; none, unless somebody names a place.
+    pub traces: Option<TraceConfig>,
     /// What is odd and still usable: told once at the start.
     pub warnings: Vec<String>,
 }
@@ -138,6 +142,7 @@ impl Config {
             http: http(&reader)?,
             shutdown: reader.seconds("LENTLY_SHUTDOWN_SECONDS", seconds(20), seconds(1)..=seconds(600))?,
             log: log(&reader)?,
+            traces: traces::traces(&reader)?,
             warnings: unknown
                 .iter()
                 .map(|name| format!("{name} is set and means nothing to Lently"))

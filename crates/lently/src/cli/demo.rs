@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
         ("YOUTUBE_BASE_URL", emulator.youtube_base_url().to_string()),
         ("YOUTUBE_API_KEY", KEY.to_owned()),
     ]))?;
-    init_logging(&config.log);
+    init_logging(&config.log, None);
     let listener = http::bind(config.listen).await.map_err(|error| CliError::of(&error))?;
     let address = listener.local_addr().map_err(|error| CliError::of(&error))?;
     let app = App::open(config).await.map_err(|error| CliError::of(&error))?;

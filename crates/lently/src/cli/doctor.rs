@@ -93,7 +93,7 @@ fn line(check: &Check, terminal: Terminal) -> String {
 
 async fn look(checks: &mut Checks, mut config: Config, server: Option<&str>) -> Result<(), CliError> {
     config.log.filter = "error".to_owned();
-    init_logging(&config.log);
+    init_logging(&config.log, None);
     if config.warnings.is_empty() {
         checks.add("configuration", Status::Ok, "read", None);
     }

@@ -95,7 +95,12 @@ impl Reader<'_> {
 
     /// An address of an API. Its user and password, if it has any, are never shown.
     pub fn base_url(&self, name: &str, default: Url) -> Result<Url, ConfigError> {
-        let Some(text) = self.env.text(name)? else { return Ok(default) };
+        Ok(self.url(name)?.unwrap_or(default))
+    }
+
+    /// The same where there is none by default.
+    pub fn url(&self, name: &str) -> Result<Option<Url>, ConfigError> {
+        let Some(text) = self.env.text(name)? else { return Ok(None) };
         let remedy = "set an address such as `https://api.example.com/`, without user, query or fragment";
         let url = Url::parse(text).map_err(|_| ConfigError::new(name, "is no URL", remedy))?;
         let usable = matches!(url.scheme(), "http" | "https")
@@ -107,7 +112,7 @@ impl Reader<'_> {
         if !usable {
             return Err(ConfigError::new(name, "is a URL that cannot be a base", remedy));
         }
-        Ok(url)
+        Ok(Some(url))
     }
 }
 

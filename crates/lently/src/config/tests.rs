@@ -213,22 +213,77 @@ fn an_unknown_variable_of_ours_is_warned_about() {
     assert_eq!(warnings, ["LENTLY_TTL_COMENTS_SECONDS is set and means nothing to Lently"]);
 }
 
+#[test]
+fn traces_go_where_the_standard_variables_say_and_nowhere_by_default() {
+    let traces = |pairs: &[(&str, &str)]| config(pairs).expect("a configuration").traces;
+    // Other programs' settings, as long as nobody names a place for ours.
+    let others = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_SAMPLER", "xray")];
+    assert!(traces(&others).is_none());
+    let place = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+    for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        assert!(traces(&[place, off]).is_none());
+    }
+    let found = traces(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/behind/"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2, x-other=a%20b"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=hunter3"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+        ("OTEL_SERVICE_NAME", "mine"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=theirs,host.name=a%2Cb"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+    ])
+    .expect("a place");
+    assert_eq!(found.endpoint.as_str(), "http://collector:4318/behind/v1/traces");
+    assert_eq!(found.headers["api-key"], "hunter3");
+    assert_eq!(found.headers["x-other"], "a b");
+    assert_eq!((found.timeout, found.batch_spans), (Duration::from_millis(500), 100));
+    let told = [("host.name", "a,b"), ("service.name", "mine")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(found.resource, told);
+    assert!(format!("{:?}", found.sampler).contains("TraceIdRatioBased(0.25)"));
+    assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
+
+    let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector/as-it-is");
+    let found = traces(&[place, exact]).expect("a place");
+    assert_eq!(found.endpoint.as_str(), "https://collector/as-it-is");
+    assert_eq!(found.resource, [("service.name".to_owned(), "lently".to_owned())]);
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a b=hunter2"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "=x"),
+        ("OTEL_TRACES_SAMPLER", "xray"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+    ] {
+        let told = config(&[place, (name, value)]).expect_err(name).to_string();
+        assert!(told.starts_with(name) && !told.contains("hunter"), "{told}");
+    }
+    let ratio = [place, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "2")];
+    assert_eq!(config(&ratio).expect_err("no ratio").variable, "OTEL_TRACES_SAMPLER_ARG");
+}
+
 /// The defaults in the table of variables are what the code does: setting each to it changes nothing.
 #[test]
 fn every_stated_default_is_the_default() {
     let stated = VARIABLES.iter().filter(|one| one.default != "none" && !one.default.starts_with('$'));
-    // With a Redis, whose variables would otherwise ask for one.
-    let redis = ("REDIS_HOST", "cache");
-    let pairs: Vec<_> = stated.map(|one| (one.name, one.default)).chain([redis]).collect();
+    // With a Redis, whose variables would otherwise ask for one, and a place for traces, without which theirs are not read.
+    let places = [("REDIS_HOST", "cache"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector")];
+    let pairs: Vec<_> = stated.map(|one| (one.name, one.default)).chain(places).collect();
     assert_eq!(
         format!("{:?}", config(&pairs).expect("a configuration")),
-        format!("{:?}", config(&[redis]).expect("a configuration"))
+        format!("{:?}", config(&places).expect("a configuration"))
     );
 }
 
 #[test]
 fn every_variable_that_is_read_is_in_the_table() {
-    let source = concat!(include_str!("../config.rs"), include_str!("../../../lently-service/src/keys.rs"));
+    let source = concat!(
+        include_str!("../config.rs"),
+        include_str!("traces.rs"),
+        include_str!("../../../lently-service/src/keys.rs")
+    );
     let words = source.split('"').filter(|word| word.len() > 5);
     let variable =
         |word: &&str| word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
@@ -255,6 +310,6 @@ fn the_documents_list_every_variable_with_its_default_and_no_other() {
         assert!(example.lines().any(|one| one == line), ".env.example: {line}");
     }
     let listed = |text: &str, before: &str| text.lines().filter(|line| line.starts_with(before)).count();
-    let rows = ["| `YOUTUBE", "| `GEMINI", "| `ADMIN", "| `REDIS", "| `LENTLY", "| `DATABASE"];
+    let rows = ["| `YOUTUBE", "| `GEMINI", "| `ADMIN", "| `REDIS", "| `LENTLY", "| `DATABASE", "| `OTEL"];
     assert_eq!(rows.iter().map(|row| listed(reference, row)).sum::<usize>(), VARIABLES.len());
 }

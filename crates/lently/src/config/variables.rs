@@ -73,6 +73,23 @@ pub const VARIABLES: &[Variable] = &[
     plain("LENTLY_SHUTDOWN_SECONDS", "20"),
     plain("LENTLY_LOG", "info"),
     plain("LENTLY_LOG_FORMAT", "text"),
+    plain("OTEL_EXPORTER_OTLP_ENDPOINT", "none"),
+    plain("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "none"),
+    secret("OTEL_EXPORTER_OTLP_HEADERS"),
+    secret("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+    plain("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    plain("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "none"),
+    plain("OTEL_EXPORTER_OTLP_TIMEOUT", "10000"),
+    plain("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "none"),
+    plain("OTEL_SERVICE_NAME", "lently"),
+    plain("OTEL_RESOURCE_ATTRIBUTES", "none"),
+    plain("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+    plain("OTEL_TRACES_SAMPLER_ARG", "1"),
+    plain("OTEL_BSP_SCHEDULE_DELAY", "5000"),
+    plain("OTEL_BSP_MAX_QUEUE_SIZE", "2048"),
+    plain("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512"),
+    plain("OTEL_TRACES_EXPORTER", "otlp"),
+    plain("OTEL_SDK_DISABLED", "false"),
 ];
 
 /// Names of variables that begin with `LENTLY_` and belong to the tests or are spelled wrong are told apart here.

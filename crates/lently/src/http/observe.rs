@@ -19,6 +19,7 @@ use axum::{
 use tracing::Instrument as _;
 
 use super::error::Problem;
+use crate::app::{answered, join_trace_of_caller};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own id is taken up to this length.
@@ -41,10 +42,12 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     // The route, not the path: ids belong neither into labels nor into the log.
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", request_id = %id, method, route);
+    join_trace_of_caller(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
     let problem = finish(&mut response, &id);
 
     let (status, took) = (response.status(), began.elapsed());
+    answered(&span, status);
     let _entered = span.enter();
     match problem.filter(|_| status.is_server_error()) {
         Some(problem) => {

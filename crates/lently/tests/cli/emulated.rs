@@ -16,7 +16,7 @@ use crate::Machine;
 /// Reached only by a broken program.
 const BOUND: Duration = Duration::from_secs(60);
 
-async fn emulated() -> (Emulator, Machine) {
+pub(crate) async fn emulated() -> (Emulator, Machine) {
     let emulator = Emulator::start(EmulatorConfig {
         listen: "127.0.0.1:0".parse().expect("an address"),
         data: Data::samples(),

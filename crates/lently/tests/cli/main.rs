@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod doctor;
 mod emulated;
+mod traces;
 
 use std::{
     io::{BufRead as _, BufReader},
