@@ -13,7 +13,12 @@ use tokio::sync::broadcast::{
     error::{RecvError, TryRecvError},
 };
 
-use crate::{clock::Clock, entry::Tier, policy::Kind};
+use crate::{
+    clock::Clock,
+    entry::Tier,
+    policy::Kind,
+    repair::debt::{Change, GivenUp},
+};
 
 /// So many are kept for a listener that is behind; some 100 KiB, taken when somebody listens for the first time.
 const KEPT: usize = 1024;
@@ -96,6 +101,23 @@ pub enum What {
     NoticesLost,
     /// The remote tier was emptied.
     Flushed,
+    /// The remote tier did not take a change, which it is told as soon as it can be.
+    Owed {
+        /// What is owed to it, of a key, pattern or tag: of two changes of a key, what remains of both.
+        change: Change,
+    },
+    /// It was told a change that was owed to it.
+    ToldLate {
+        /// Which.
+        change: Change,
+    },
+    /// It is not told a change that was owed to it.
+    GivenUp {
+        /// Which.
+        change: Change,
+        /// For what reason.
+        why: GivenUp,
+    },
 }
 
 /// What a listener hears.

@@ -109,7 +109,10 @@ pub use self::{
     policy::{AcceptStale, AfterWait, Controls, Cost, Kind, Policy},
     redis::{Deployment, LinkState, MAX_CONNECTIONS, RedisClient, RedisConfig, SentinelConfig, TlsConfig},
     remote::Health,
-    repair::RepairStats,
+    repair::{
+        RepairStats,
+        debt::{Change, GivenUp},
+    },
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
     stats::{KindStats, Stats},
     tags::{MAX_TAG_BYTES, MAX_TAGS, Tagged, Tags},

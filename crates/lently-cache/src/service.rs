@@ -41,7 +41,7 @@ use crate::{
     policy::{Cost, Kind, Policy},
     redis::RedisClient,
     remote::{Health, Remote},
-    repair::{Debt, RepairStats, Repairs},
+    repair::{RepairStats, Repairs, debt::Debt},
     stats::{Counters, Ended, Stats},
     tags::{Book, Verdict, tag_of},
 };
@@ -92,8 +92,8 @@ impl CacheService {
         let memory = Arc::new(Memory::new(memory_bytes, max_value_bytes));
         let watchers = Arc::new(Watchers::default());
         let tags = Arc::new(Book::new(matches!(remote, RemoteConfig::None)));
-        let repairs = Arc::new(Repairs::default());
         let teller = Arc::new(Teller::new(kinds, clock.clone()));
+        let repairs = Arc::new(Repairs::new(teller.clone()));
         let remote = match remote {
             RemoteConfig::None => Remote::None,
             RemoteConfig::Disk { path, max_bytes } => {

@@ -17,7 +17,10 @@ use crate::{
     memory::Written,
     policy::Kind,
     remote::Remote,
-    repair::{Debt, Next, PATIENCE, Repairs, TagDebt},
+    repair::{
+        PATIENCE, Repairs,
+        debt::{Debt, Next, TagDebt},
+    },
     tags::{Verdict, key_of},
 };
 

@@ -13,7 +13,7 @@ use crate::{
     flight::Flight,
     policy::Policy,
     remote::Remote,
-    repair::{Debt, TagDebt},
+    repair::debt::{Debt, TagDebt},
     tags::{Tagged, Verdict, check_tag, key_of},
 };
 

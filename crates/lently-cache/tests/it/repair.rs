@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheError, CacheService, Clock, Controls, Cost, Outcome, Pattern, Policy, RedisConfig, RemoteConfig,
-    Tags,
+    CacheError, CacheService, Change, Clock, Controls, Cost, Event, Heard, Outcome, Pattern, Policy,
+    RedisConfig, RemoteConfig, Tags, What,
 };
 use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
@@ -393,4 +393,36 @@ async fn no_more_than_its_bounds_is_owed_and_what_is_given_up_is_counted() {
     assert!(!split.has("thing:old"));
     assert!(split.has("other:99"));
     assert_eq!(cache.get(THING, "thing:old").await.entry(), None);
+}
+
+#[tokio::test]
+async fn a_listener_hears_what_is_owed_and_when_it_is_told() {
+    let split = Split::start().await;
+    let cache = &split.cut_off.cache;
+    split.cut().await;
+    let mut events = cache.events();
+    put(cache, "thing:1", "1").await;
+    cache.delete("thing:2").await.expect_err("Redis cannot be told");
+    cache.delete_pattern(&Pattern::parse("other:*").expect("a pattern")).await.expect_err("the same");
+    cache.expire_tag("red").await.expect_err("the same");
+    split.heal().await;
+    let mut repairs = Vec::new();
+    while let Some(heard) = events.try_next() {
+        let Heard::Event(Event { kind, digest, what, .. }) = heard else { panic!("{heard:?}") };
+        if matches!(what, What::Owed { .. } | What::ToldLate { .. } | What::GivenUp { .. }) {
+            repairs.push((kind, digest.expect("a digest"), what));
+        }
+    }
+    let is = |kind, text: &str, what| (kind, Event::digest_of(text), what);
+    let changes = [
+        (Some("thing"), "thing:1", Change::Value),
+        (Some("thing"), "thing:2", Change::Delete),
+        (None, "other:*", Change::DeletePattern),
+        (None, "red", Change::ExpireTag),
+    ];
+    let owed = changes.map(|(kind, text, change)| is(kind, text, What::Owed { change }));
+    // What takes values away comes first.
+    let told = [2, 3, 1, 0].map(|n| changes[n]);
+    let told = told.map(|(kind, text, change)| is(kind, text, What::ToldLate { change }));
+    assert_eq!(repairs, [owed, told].concat());
 }
