@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{entry::Tier, policy::Cost};
+use crate::{entry::Tier, policy::Cost, repair::debt::Change};
 
 /// What is held of a key, who is at work on it, and what would be done for the next caller.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,6 +25,9 @@ pub struct Explanation {
     /// Why a stale value of it is not fetched anew for the moment: that failed a moment ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resting: Option<FailureReport>,
+    /// What Redis was not told of it yet by this process, in the order in which it is told: before anyone here reads it from there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<OwedReport>,
     /// What [`get_or_set`](crate::CacheService::get_or_set) would do now.
     pub next: NextReport,
 }
@@ -70,6 +73,13 @@ pub enum TierState {
     Unreadable,
     /// The tier cannot be asked.
     Unknown,
+}
+
+impl TierState {
+    /// Whether there is something that may be served.
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Fresh | Self::Stale)
+    }
 }
 
 /// What is known of a value.
@@ -129,6 +139,23 @@ pub struct FailureReport {
     pub class: &'static str,
     /// For how long it is remembered, in milliseconds.
     pub left_ms: u64,
+}
+
+/// A change that Redis was not told yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OwedReport {
+    /// Which.
+    pub change: Change,
+    /// The pattern that the key matches, or the tag that what is there of it has, where it is no change of the key itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The size of the value that is owed; 0 where none is.
+    pub bytes: u64,
+    /// How long ago it was changed, or its fetch began, in milliseconds.
+    pub age_ms: u64,
+    /// How often it was tried in vain to tell it, since it could not be told at first.
+    pub attempts: u32,
 }
 
 /// The lease of a key: the right to fetch it for the whole cluster.

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
     sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify},
@@ -19,10 +20,11 @@ use tokio::{
 };
 
 use self::{
-    debt::{Change, Debt, GivenUp, Next, TagDebt},
+    debt::{Change, Debt, GivenUp, Next, OwedOfKey, TagDebt},
     owed::{Due, Owed},
 };
 use crate::{
+    clock::between,
     entry::Entry,
     events::{Teller, What},
     pattern::Pattern,
@@ -144,6 +146,36 @@ impl Repairs {
             let owed = self.lock();
             owed.keys.contains_key(key) || owed.patterns.iter().any(|due| due.debt.0.matches(key))
         }
+    }
+
+    /// All that is owed of `key`, and of these tags of what is there of it.
+    pub(crate) fn owed_of(&self, key: &str, tags: &[Arc<str>], now: Timestamp) -> Vec<OwedOfKey> {
+        if !self.any.load(SeqCst) {
+            return Vec::new();
+        }
+        let owed = self.lock();
+        let patterns = owed.patterns.iter().filter(|due| due.debt.0.matches(key)).map(|due| OwedOfKey {
+            change: Change::DeletePattern,
+            by: Some(Arc::from(due.debt.0.as_str())),
+            bytes: 0,
+            age: due.debt.1.elapsed(),
+            attempts: due.attempts,
+        });
+        let tags = tags.iter().filter_map(|tag| owed.tags.get_key_value(tag)).map(|(tag, due)| OwedOfKey {
+            change: due.debt.change(),
+            by: Some(tag.clone()),
+            bytes: 0,
+            age: between(due.debt.at, now),
+            attempts: due.attempts,
+        });
+        let own = owed.keys.get(key).map(|due| OwedOfKey {
+            change: due.debt.change(),
+            by: None,
+            bytes: due.debt.bytes(),
+            age: due.debt.since().elapsed(),
+            attempts: due.attempts,
+        });
+        patterns.chain(tags).chain(own).collect()
     }
 
     pub(crate) fn owes_tags(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What is owed: a change of a key, a pattern or a tag, and what remains of two of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -40,6 +40,17 @@ pub enum GivenUp {
     TooMany,
 }
 
+/// What is owed of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct OwedOfKey {
+    pub change: Change,
+    /// The pattern or tag.
+    pub by: Option<Arc<str>>,
+    pub bytes: u64,
+    pub age: Duration,
+    pub attempts: u32,
+}
+
 /// A change of one key.
 #[derive(Clone, Debug)]
 pub(crate) enum Debt {
@@ -65,6 +76,12 @@ impl Debt {
             Self::Value { .. } => Change::Value,
             Self::Delete(_) => Change::Delete,
             Self::Expire(..) => Change::Expire,
+        }
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        match self {
+            Self::Value { since, .. } | Self::Delete(since) | Self::Expire(since, _) => *since,
         }
     }
 

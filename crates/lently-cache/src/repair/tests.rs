@@ -1,7 +1,5 @@
 //! What is owed, in which order it is paid, and what gives way.
 
-use jiff::Timestamp;
-
 use super::{owed::MAX_KEYS, *};
 use crate::{Cost, Kind, Tags, clock::Clock, entry::Tier, envelope};
 

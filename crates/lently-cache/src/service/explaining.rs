@@ -18,13 +18,14 @@ use crate::{
     envelope::Decoded,
     error::CacheError,
     explain::{
-        Explanation, FailureReport, FlightState, LeaseReport, NextReport, NextStep, TagReport, TagState,
-        TierReport, TierState, ValueReport,
+        Explanation, FailureReport, FlightState, LeaseReport, NextReport, NextStep, OwedReport, TagReport,
+        TagState, TierReport, TierState, ValueReport,
     },
     failure::{self, Failures},
     memory::Found,
     policy::{Controls, Policy},
     remote::Remote,
+    repair::debt::Change,
     tags::{Tagged, Verdict},
 };
 
@@ -44,8 +45,12 @@ impl CacheService {
         let (lease, told) = inner.lease_of(key).await;
         let here = failure_in(&inner.failures, key, now);
         let mine = inner.in_memory(key, here.as_ref(), now).await;
-        let theirs = inner.in_remote(key, policy, told.as_ref(), now).await;
+        let mut theirs = inner.in_remote(key, policy, told.as_ref(), now).await;
         let resting = failure_in(&inner.resting, key, now);
+        let owed = inner.owed_of(key, &mine, theirs.as_ref(), now);
+        if let Some(theirs) = &mut theirs {
+            theirs.be_told(&owed, now);
+        }
         let next = inner.next(Case {
             key,
             policy,
@@ -66,6 +71,7 @@ impl CacheService {
             lease,
             flight,
             resting: resting.map(|failure| failure.report()),
+            owed,
             next,
         })
     }
@@ -80,6 +86,19 @@ struct Seen {
     unjudged: Option<Entry>,
     /// How a caller would take what memory has.
     belief: Belief,
+}
+
+impl Seen {
+    /// Whoever reads the tier tells it first what it is owed, or does without it. That takes away, or makes stale; a value that is owed is
+    /// found before.
+    fn be_told(&mut self, owed: &[OwedReport], now: Timestamp) {
+        let any = |changes: &[Change]| owed.iter().any(|owed| changes.contains(&owed.change));
+        if any(&[Change::Delete, Change::DeletePattern]) {
+            self.entry = None;
+        } else if any(&[Change::Expire]) {
+            self.entry = self.entry.take().map(|entry| entry.expired(now));
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,6 +175,23 @@ impl Inner {
         }
     }
 
+    /// What Redis was not told of the key, and of the tags of what there is.
+    fn owed_of(&self, key: &str, mine: &Seen, theirs: Option<&Seen>, now: Timestamp) -> Vec<OwedReport> {
+        let values = [Some(mine), theirs].into_iter().flatten().filter_map(|seen| seen.report.value.as_ref());
+        let mut tags: Vec<Arc<str>> =
+            values.flat_map(|value| &value.tags).map(|report| Arc::from(report.tag.as_str())).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let owed = self.repairs.owed_of(key, &tags, now).into_iter().map(|owed| OwedReport {
+            change: owed.change,
+            by: owed.by.map(|by| by.to_string()),
+            bytes: owed.bytes,
+            age_ms: milliseconds(owed.age),
+            attempts: owed.attempts,
+        });
+        owed.collect()
+    }
+
     async fn in_memory(&self, key: &str, failure: Option<&Remembered>, now: Timestamp) -> Seen {
         let (entry, belief) = match self.memory.peek(key, now) {
             Found::Trusted(entry) => (entry, Belief::Believed),
@@ -164,7 +200,11 @@ impl Inner {
             Found::Outdated(entry) if self.remote.tier().is_none() => (entry, Belief::Judged),
             Found::Outdated(entry) => (entry, Belief::Ignored),
             Found::Expired => return empty(Tier::Memory, TierState::Expired, 0, failure),
-            Found::Absent => return empty(Tier::Memory, TierState::Absent, 0, failure),
+            Found::Absent => {
+                let owed = self.repairs.value(key).filter(|entry| now < entry.retain_until);
+                let absent = empty(Tier::Memory, TierState::Absent, 0, failure);
+                return Seen { entry: owed.clone(), unjudged: owed, belief: Belief::Unwritten, ..absent };
+            }
         };
         let bytes = entry.value.len() as u64;
         self.seen(entry, bytes, belief, failure, now).await
@@ -243,8 +283,7 @@ impl Inner {
             value: Some(value),
             failure: failure.map(Remembered::report),
         };
-        let servable = matches!(state, TierState::Fresh | TierState::Stale);
-        Seen { report, entry: servable.then_some(entry), unjudged, belief }
+        Seen { report, entry: state.is_served().then_some(entry), unjudged, belief }
     }
 
     /// What `get_or_set` would do, in the order in which it does.
@@ -268,6 +307,9 @@ impl Inner {
         }
         let nothing = match found {
             Some(_) => "what there is is too old to be served before it is fetched anew",
+            None if case.theirs.is_some_and(|theirs| theirs.report.state.is_served()) => {
+                "what there is was deleted, which Redis was not told yet"
+            }
             None => nothing(case.theirs.unwrap_or(case.mine).report.state),
         };
         if let Some(Remembered { error, left }) = &case.failure {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheError, CacheService, Change, Clock, Controls, Cost, Event, Heard, Outcome, Pattern, Policy,
-    RedisConfig, RemoteConfig, Tags, What,
+    CacheError, CacheService, Change, Clock, Controls, Cost, Event, Heard, NextStep, Outcome, OwedReport,
+    Pattern, Policy, RedisConfig, RemoteConfig, Tags, What,
 };
 use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
@@ -112,6 +112,8 @@ async fn values_without_room_in_memory_are_answered_from_what_is_owed() {
     let upstream = Upstream::default();
     for _ in 0..3 {
         assert_eq!(ask(&bench.cache, "thing:1", &policy(), &upstream, "1").await, "1");
+        let explained = bench.cache.explain("thing:1", &policy()).await.expect("an explanation");
+        assert_eq!(explained.next.step, NextStep::Serve, "{explained:#?}");
     }
     assert_eq!(upstream.calls(), 1);
 }
@@ -393,6 +395,42 @@ async fn no_more_than_its_bounds_is_owed_and_what_is_given_up_is_counted() {
     assert!(!split.has("thing:old"));
     assert!(split.has("other:99"));
     assert_eq!(cache.get(THING, "thing:old").await.entry(), None);
+}
+
+#[tokio::test]
+async fn what_is_owed_of_a_key_is_explained_and_nothing_of_another() {
+    let split = Split::start().await;
+    let cache = &split.cut_off.cache;
+    let tagged = Policy { tags: Tags::new(["red"]), ..policy() };
+    cache.set("thing:4", &tagged, Bytes::from_static(b"4"), Cost::default()).await.expect("set");
+    put(cache, "thing:5", "5").await;
+    split.cut().await;
+    put(cache, "thing:1", "one").await;
+    cache.delete("thing:2").await.expect_err("Redis cannot be told");
+    cache.delete_pattern(&Pattern::parse("other:*").expect("a pattern")).await.expect_err("the same");
+    cache.invalidate_tag("red").await.expect_err("the same");
+    let owed = async |key: &str| cache.explain(key, &policy()).await.expect("an explanation").owed;
+    let changes = async |key: &str| {
+        let tell = |owed: OwedReport| (owed.change, owed.by, owed.bytes);
+        owed(key).await.into_iter().map(tell).collect::<Vec<_>>()
+    };
+    assert_eq!(changes("thing:1").await, [(Change::Value, None, 3)]);
+    assert_eq!(changes("thing:2").await, [(Change::Delete, None, 0)]);
+    assert_eq!(changes("other:9").await, [(Change::DeletePattern, Some("other:*".to_owned()), 0)]);
+    assert_eq!(changes("thing:4").await, [(Change::InvalidateTag, Some("red".to_owned()), 0)]);
+    assert_eq!(changes("thing:5").await, []);
+    // Whoever reads it tries to tell it first.
+    wait_until("it was tried", BOUND, async || {
+        let _ = cache.get(THING, "thing:2").await;
+        owed("thing:2").await[0].attempts > 0
+    })
+    .await;
+    let told = serde_json::to_value(&owed("thing:2").await[0]).expect("JSON");
+    assert!(told["change"] == "delete" && told["age_ms"].is_u64() && told.get("by").is_none(), "{told}");
+    split.heal().await;
+    for key in ["thing:1", "thing:2", "thing:4", "other:9"] {
+        assert_eq!(owed(key).await, [], "{key}");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ pub(super) fn lines(facts: &Value) -> String {
     if facts["resting"].is_object() {
         line(&mut out, "refresh", &format!("rests after {}", failure(&facts["resting"])));
     }
+    for owed in facts["owed"].as_array().into_iter().flatten() {
+        line(&mut out, "owed", &owed_told(owed));
+    }
     line(&mut out, "next", &format!("{}: {}", word(&facts["next"]["step"]), text(&facts["next"]["why"])));
     out
 }
@@ -63,6 +66,19 @@ fn tier_told(tier: &Value) -> String {
     told
 }
 
+/// A change that Redis was not told.
+fn owed_told(owed: &Value) -> String {
+    let mut told = word(&owed["change"]);
+    if owed["by"].is_string() {
+        let _ = write!(told, " {}", text(&owed["by"]));
+    }
+    if let Some(bytes) = owed["bytes"].as_u64().filter(|&bytes| bytes > 0) {
+        let _ = write!(told, " of {bytes} bytes");
+    }
+    let _ = write!(told, ", {} ms old, tried {} times in vain since", owed["age_ms"], owed["attempts"]);
+    told
+}
+
 fn failure(failure: &Value) -> String {
     format!("{}, remembered for {} ms", text(&failure["class"]), failure["left_ms"])
 }
@@ -79,4 +95,27 @@ fn text(value: &Value) -> String {
 /// A name out of a list of ours, for people.
 fn word(value: &Value) -> String {
     text(value).replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn what_redis_was_not_told_has_a_line_each() {
+        let told = super::lines(&json!({
+            "key": "video:1", "tiers": [], "lease": {"state": "unknown"}, "flight": "none",
+            "owed": [
+                {"change": "delete_pattern", "by": "video:*", "bytes": 0, "age_ms": 4000, "attempts": 2},
+                {"change": "value", "bytes": 812, "age_ms": 1500, "attempts": 0},
+            ],
+            "next": {"step": "serve", "why": "memory has it"},
+        }));
+        assert_eq!(
+            told,
+            "video:1\n  lease    unknown\n  flight   none\n  \
+             owed     delete pattern video:*, 4000 ms old, tried 2 times in vain since\n  \
+             owed     value of 812 bytes, 1500 ms old, tried 0 times in vain since\n  next     serve: memory has it\n"
+        );
+    }
 }
