@@ -30,6 +30,10 @@ pub struct Explanation {
     pub owed: Vec<OwedReport>,
     /// What [`get_or_set`](crate::CacheService::get_or_set) would do now.
     pub next: NextReport,
+    /// Where there is no value: a few keys that have one and differ little, the nearest first. Not all there are: memory is looked
+    /// through, the remote tier is asked for a handful of names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<NearReport>,
 }
 
 /// What a tier holds of a key.
@@ -156,6 +160,31 @@ pub struct OwedReport {
     pub age_ms: u64,
     /// How often it was tried in vain to tell it, since it could not be told at first.
     pub attempts: u32,
+}
+
+/// A key that nearly matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NearReport {
+    /// The key, without prefix.
+    pub key: String,
+    /// Which tier has it.
+    pub tier: Tier,
+    /// In what it differs.
+    pub difference: Difference,
+}
+
+/// In what a key that nearly matched differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Difference {
+    /// In one character, or in capitals.
+    Spelling,
+    /// In its kind alone.
+    Kind,
+    /// It is of the same thing, and one part behind that is another, or is there or not.
+    Part,
 }
 
 /// The lease of a key: the right to fetch it for the whole cluster.

@@ -101,8 +101,8 @@ pub use self::{
     error::CacheError,
     events::{Event, Events, Heard, What},
     explain::{
-        Explanation, FailureReport, FlightState, LeaseReport, NextReport, NextStep, OwedReport, TagReport,
-        TagState, TierReport, TierState, ValueReport,
+        Difference, Explanation, FailureReport, FlightState, LeaseReport, NearReport, NextReport, NextStep,
+        OwedReport, TagReport, TagState, TierReport, TierState, ValueReport,
     },
     failure::FailureTtl,
     pattern::{Pattern, PatternError},

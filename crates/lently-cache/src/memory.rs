@@ -14,6 +14,7 @@ use crate::{
     clock::{Tick, later},
     coherence::{Coherence, MEMORY_TRUST, Notice, Ticket, Writing},
     entry::{Entry, Tier},
+    explain::{Difference, NearReport},
     pattern::Pattern,
     service::MAX_KEY_BYTES,
 };
@@ -296,6 +297,22 @@ impl Memory {
             });
         }
         removed.get()
+    }
+
+    /// Keys of values within their retention for which `difference` tells one, so many at most.
+    pub(crate) fn near(
+        &self,
+        most: usize,
+        now: Timestamp,
+        difference: impl Fn(&str) -> Option<Difference>,
+    ) -> Vec<NearReport> {
+        let held = self.cache.iter().flat_map(|cache| cache.iter());
+        let held = held.filter(|(_, held)| now < held.entry.retain_until);
+        let near = held.filter_map(|(key, _)| {
+            let difference = difference(&key)?;
+            Some(NearReport { key: key.to_string(), tier: Tier::Memory, difference })
+        });
+        near.take(most).collect()
     }
 
     pub(crate) fn matching(&self, pattern: &Pattern) -> Vec<(Arc<str>, Entry)> {

@@ -7,6 +7,7 @@ mod explaining;
 mod flying;
 mod looking;
 mod many;
+mod near;
 mod repairing;
 mod spans;
 mod tagging;
@@ -70,6 +71,7 @@ struct Inner {
     budget: Budget,
     counters: Counters,
     teller: Arc<Teller>,
+    kinds: &'static [Kind],
     clock: Clock,
     tasks: TaskTracker,
     /// What goes on without a request: the supervision of Redis, the sweeping of the disk.
@@ -141,6 +143,7 @@ impl CacheService {
             budget,
             counters: Counters::new(kinds, clock.now()),
             teller,
+            kinds,
             clock,
             tasks,
             upkeep,

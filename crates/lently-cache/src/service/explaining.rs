@@ -62,6 +62,9 @@ impl CacheService {
             resting: resting.as_ref(),
             now,
         });
+        let has_value =
+            [Some(&mine), theirs.as_ref()].into_iter().flatten().any(|seen| seen.report.value.is_some());
+        let near = if has_value { Vec::new() } else { inner.near(key, now).await };
         let tiers = [inner.memory.is_on().then_some(mine.report), theirs.map(|seen| seen.report)];
         Ok(Explanation {
             key: key.to_owned(),
@@ -73,6 +76,7 @@ impl CacheService {
             resting: resting.map(|failure| failure.report()),
             owed,
             next,
+            near,
         })
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    Allowance, Answer, Budget, CacheConfig, CacheError, Cost, Explanation, FailureClass, FetchFailure,
-    FlightState, LeaseReport, NextStep, Outcome, Policy, RemoteConfig, StaleReason, TagState, Tags, Tier,
-    TierState,
+    Allowance, Answer, Budget, CacheConfig, CacheError, Cost, Difference, Explanation, FailureClass,
+    FetchFailure, FlightState, LeaseReport, NextStep, Outcome, Policy, RemoteConfig, StaleReason, TagState,
+    Tags, Tier, TierState,
 };
 use lently_testing::{RedisServer, wait_until};
 use serde_json::{Value, json};
@@ -303,4 +303,59 @@ async fn an_unusable_key_is_refused_and_what_is_told_reads_as_documented() {
             "next": { "step": "serve", "tier": "memory", "why": "memory has it, fresh for 60 s more" },
         })
     );
+}
+
+#[tokio::test]
+async fn where_there_is_nothing_what_nearly_matched_is_told() {
+    everywhere(async |bench| {
+        let near = async |key: &str| {
+            let explained = bench.cache.explain(key, &policy()).await.expect("an explanation");
+            let mut near: Vec<_> =
+                explained.near.into_iter().map(|near| (near.key, near.difference)).collect();
+            near.dedup();
+            near
+        };
+        let is = |key: &str, difference| vec![(key.to_owned(), difference)];
+        for key in ["thing:abc", "thing:abc:max_1", "other:xyz"] {
+            put(&bench.cache, key, "1").await;
+        }
+        assert_eq!(near("thing:ABC").await, is("thing:abc", Difference::Spelling));
+        assert_eq!(near("thing:xyz").await, is("other:xyz", Difference::Kind));
+        assert_eq!(near("thing:abc:max_20:deep").await, [], "two parts are too many");
+        let parts = ["thing:abc", "thing:abc:max_1"].map(|key| (key.to_owned(), Difference::Part));
+        assert_eq!(near("thing:abc:max_20").await, parts);
+        assert_eq!(near("thing:abc").await, [], "it is there");
+        assert_eq!(near("thing:unlike").await, []);
+        for n in 0..20 {
+            put(&bench.cache, &format!("thing:abc:min_{n}"), "1").await;
+        }
+        assert!(near("thing:abc:min_x").await.len() <= 8);
+    })
+    .await;
+}
+
+/// Only a few names are asked for, and no key is read or searched.
+#[tokio::test]
+async fn what_only_redis_has_is_near_under_a_handful_of_names() {
+    let server = RedisServer::start().await;
+    let (here, there) = (on_redis(&server).await, on_redis(&server).await);
+    for key in ["other:a", "thing:b", "thing:c:max_1"] {
+        put(&there.cache, key, "1").await;
+    }
+    for (key, told) in
+        [("thing:a", "other:a"), ("thing:B", "thing:b"), ("thing:c:max_1:deep", "thing:c:max_1")]
+    {
+        let explained = here.cache.explain(key, &policy()).await.expect("an explanation");
+        let near: Vec<_> = explained.near.iter().map(|near| (near.key.as_str(), near.tier)).collect();
+        assert_eq!(near, [(told, Tier::Redis)]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_kept_any_more_is_not_near() {
+    let bench = in_memory().await;
+    put(&bench.cache, "thing:b", "1").await;
+    assert_eq!(bench.cache.explain("thing:B", &policy()).await.expect("an explanation").near.len(), 1);
+    bench.clock.advance(policy().retention);
+    assert_eq!(bench.cache.explain("thing:B", &policy()).await.expect("an explanation").near, []);
 }

@@ -27,6 +27,10 @@ pub(super) fn lines(facts: &Value) -> String {
         line(&mut out, "owed", &owed_told(owed));
     }
     line(&mut out, "next", &format!("{}: {}", word(&facts["next"]["step"]), text(&facts["next"]["why"])));
+    for near in facts["near"].as_array().into_iter().flatten() {
+        let (key, tier, other) = (text(&near["key"]), text(&near["tier"]), word(&near["difference"]));
+        line(&mut out, "near", &format!("{key} in {tier}: another {other}"));
+    }
     out
 }
 
@@ -102,7 +106,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_redis_was_not_told_has_a_line_each() {
+    fn what_redis_was_not_told_and_what_nearly_matched_has_a_line_each() {
         let told = super::lines(&json!({
             "key": "video:1", "tiers": [], "lease": {"state": "unknown"}, "flight": "none",
             "owed": [
@@ -110,12 +114,14 @@ mod tests {
                 {"change": "value", "bytes": 812, "age_ms": 1500, "attempts": 0},
             ],
             "next": {"step": "serve", "why": "memory has it"},
+            "near": [{"key": "transcript:1", "tier": "redis", "difference": "kind"}],
         }));
         assert_eq!(
             told,
             "video:1\n  lease    unknown\n  flight   none\n  \
              owed     delete pattern video:*, 4000 ms old, tried 2 times in vain since\n  \
-             owed     value of 812 bytes, 1500 ms old, tried 0 times in vain since\n  next     serve: memory has it\n"
+             owed     value of 812 bytes, 1500 ms old, tried 0 times in vain since\n  next     serve: memory has it\n  \
+             near     transcript:1 in redis: another kind\n"
         );
     }
 }
