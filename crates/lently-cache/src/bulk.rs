@@ -13,7 +13,10 @@ use futures::future::BoxFuture;
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::entry::{FailureClass, FetchFailure, Fetched};
+use crate::{
+    chance::Hashing,
+    entry::{FailureClass, FetchFailure, Fetched},
+};
 
 /// What an upstream call says of each id it was asked for. An id it says nothing of is not found.
 pub type Batch<I> = HashMap<I, Result<Fetched, FetchFailure>>;
@@ -52,7 +55,7 @@ type Call<I> = Box<dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Batch<I>, FetchFa
 struct Gathering<I> {
     /// In the order in which they were first asked for.
     ids: Vec<I>,
-    waiting: HashMap<I, Vec<Waiter>>,
+    waiting: HashMap<I, Vec<Waiter>, Hashing>,
     /// Which batch it is: a window that ends late does not end the next one's.
     number: u64,
     /// Cancelled when it goes out, so that no window is waited for in vain.
@@ -184,7 +187,7 @@ impl<I: Clone + Eq + Hash + Send + Sync + 'static> Bulk<I> {
 
 impl<I> Gathering<I> {
     fn of(number: u64) -> Self {
-        Self { ids: Vec::new(), waiting: HashMap::new(), number, out: CancellationToken::new() }
+        Self { ids: Vec::new(), waiting: HashMap::default(), number, out: CancellationToken::new() }
     }
 
     /// What has been gathered; the next begins.

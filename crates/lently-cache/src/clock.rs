@@ -24,6 +24,13 @@ enum Hands {
     System,
     /// Milliseconds since the Unix epoch.
     Manual(Arc<AtomicI64>),
+    /// The runtime's clock, which stood at `start` at the time given, and milliseconds by which this one was moved since.
+    #[cfg(feature = "simulation")]
+    Runtime {
+        start: Timestamp,
+        since: tokio::time::Instant,
+        moved: Arc<AtomicI64>,
+    },
 }
 
 impl Clock {
@@ -39,6 +46,23 @@ impl Clock {
         Self(Hands::Manual(Arc::new(AtomicI64::new(start.as_millisecond()))))
     }
 
+    /// A clock that shows `start` now and goes as the runtime's does, be that paused; for simulations. It can be moved either way.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_the_runtime(start: Timestamp) -> Self {
+        Self(Hands::Runtime { start, since: tokio::time::Instant::now(), moved: Arc::default() })
+    }
+
+    /// Moves a clock of the runtime by so many milliseconds, back where they are negative.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn jump(&self, milliseconds: i64) {
+        if let Hands::Runtime { moved, .. } = &self.0 {
+            moved.fetch_add(milliseconds, Ordering::SeqCst);
+        }
+    }
+
     /// The time now, to the millisecond for a manual clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -46,6 +70,11 @@ impl Clock {
             Hands::System => Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH),
             Hands::Manual(at) => {
                 Timestamp::from_millisecond(at.load(Ordering::SeqCst)).unwrap_or(Timestamp::UNIX_EPOCH)
+            }
+            #[cfg(feature = "simulation")]
+            Hands::Runtime { start, since, moved } => {
+                let moved = jiff::SignedDuration::from_millis(moved.load(Ordering::SeqCst));
+                start.checked_add(moved).map_or(*start, |moved| later(moved, since.elapsed()))
             }
         }
     }

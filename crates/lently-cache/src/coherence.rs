@@ -4,14 +4,12 @@
 //! A reader takes a [`Ticket`] before it asks the remote tier and keeps what it got only if the ticket is still current.
 //! A writer makes itself known while it writes, so that two of them never both keep their value.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::{hash::BuildHasher, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
+    chance::Hashing,
     clock::TICK,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -47,7 +45,7 @@ pub(crate) enum Notice<'a> {
 
 pub(crate) struct Coherence {
     stripes: Vec<Stripe>,
-    hasher: RandomState,
+    hasher: Hashing,
     /// Odd while notices arrive, even while they do not; raised on each change from one to the other.
     epoch: AtomicU64,
     /// Until when copies of this epoch are believed, in milliseconds since `base`.
@@ -102,7 +100,7 @@ impl Coherence {
     pub(crate) fn new() -> Self {
         Self {
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: Hashing::default(),
             epoch: AtomicU64::new(0),
             believed_until: AtomicU64::new(0),
             believed_in: AtomicU64::new(0),

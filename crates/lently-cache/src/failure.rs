@@ -5,10 +5,10 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use quick_cache::sync::Cache;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    chance,
     clock::{between, later},
     entry::{FailureClass, FetchError, FetchFailure},
     pattern::Pattern,
@@ -84,7 +84,7 @@ impl FailureTtl {
     }
 
     fn jittered(&self) -> Duration {
-        self.transient.mul_f64(rand::rng().random_range(0.5..1.5))
+        self.transient.mul_f64(chance::between(0.5, 1.5))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
+    chance::Hashing,
     entry::{Entry, FetchError, StaleReason},
     pattern::Pattern,
     sync::{
@@ -38,7 +39,7 @@ pub(crate) enum Landed {
 /// The flights under way, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<Arc<str>, Arc<Flight>>>,
+    under_way: Mutex<HashMap<Arc<str>, Arc<Flight>, Hashing>>,
 }
 
 pub(crate) struct Flight {

@@ -12,6 +12,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    chance::{self, Hashing},
     coherence::Notice,
     envelope,
     error::CacheError,
@@ -32,7 +33,7 @@ const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 /// Those of this process who wait for a fetch by another: a flight for each key, or two where the first was fenced.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    waiting: Mutex<HashMap<Arc<str>, watch::Sender<()>>>,
+    waiting: Mutex<HashMap<Arc<str>, watch::Sender<()>, Hashing>>,
     /// How often everything was deleted at once.
     flushes: AtomicU64,
 }
@@ -67,7 +68,7 @@ impl Watchers {
         self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>, Hashing>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +107,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     pub(crate) fn new() -> Self {
-        Self { process: rand::random(), next: AtomicU64::new(0) }
+        Self { process: chance::draw(), next: AtomicU64::new(0) }
     }
 
     /// Whether a token is of this process.

@@ -57,6 +57,7 @@ pub mod bench;
 mod breaker;
 mod budget;
 mod bulk;
+mod chance;
 mod clock;
 mod coherence;
 #[cfg(feature = "conformance")]
@@ -87,6 +88,9 @@ mod stats;
 mod sync;
 mod tags;
 
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use self::chance::seed;
 #[doc(hidden)]
 pub use self::redis::{ByteStream, OpenStream, Transport};
 pub use self::{

@@ -53,7 +53,7 @@ pub(crate) use self::{
     tracking::Listener,
 };
 use crate::{
-    clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern, remote::Head,
+    chance, clock::Clock, entry::PatternReport, envelope, error::CacheError, pattern::Pattern, remote::Head,
 };
 
 /// An envelope's header fits into this many bytes; measuring a pattern reads no more of a value.
@@ -154,7 +154,7 @@ impl RedisClient {
                     prefix,
                     words,
                     swallowed,
-                    name: rand::random(),
+                    name: chance::draw(),
                     stop,
                 })));
             }
@@ -165,7 +165,7 @@ impl RedisClient {
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;
         let servers = Servers::One(Arc::new(Node::new(link, command_timeout, swallowed.clone())));
-        Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, name: rand::random(), stop })))
+        Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, name: chance::draw(), stop })))
     }
 
     /// Ends the link for good. Later calls answer [`CacheError::Resting`].

@@ -6,15 +6,12 @@
 //! that was lost, with Redis or to its memory limit, can then never come back, and what carries it is a miss. Its last sixteen bits
 //! count how often the tag was expired since.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasher, RandomState},
-};
+use std::{collections::HashMap, fmt};
 
 use jiff::Timestamp;
 
 use crate::{
+    chance::{self, Hashing},
     entry::Entry,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -118,7 +115,7 @@ impl Record {
     /// A version that no entry has.
     pub(crate) fn new() -> Self {
         // Never zero: that is the version of what could not be learned.
-        let drawn = RandomState::new().hash_one(0_u8) | 1 << 63;
+        let drawn = chance::draw() | 1 << 63;
         Self { version: drawn & !EXPIRIES, expired_at: None }
     }
 
@@ -264,7 +261,7 @@ pub(crate) struct Book {
 
 #[derive(Default)]
 struct Cells {
-    by_tag: HashMap<Arc<str>, Weak<Cell>>,
+    by_tag: HashMap<Arc<str>, Weak<Cell>, Hashing>,
     used: usize,
 }
 

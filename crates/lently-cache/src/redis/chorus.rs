@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::Listener;
-use crate::coherence::Notice;
+use crate::{chance::Hashing, coherence::Notice};
 
 pub(super) struct Chorus {
     listener: Listener,
@@ -25,7 +25,7 @@ pub(super) struct Chorus {
 struct Voices {
     next: u64,
     /// Those that are heard, each with the moment until which it has told everything. None of it is read from before there is one.
-    heard: HashMap<u64, Option<Instant>>,
+    heard: HashMap<u64, Option<Instant>, Hashing>,
 }
 
 impl Chorus {

@@ -17,7 +17,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::future::join_all;
-use rand::Rng as _;
 use redis::{Arg, AsyncConnectionConfig, Cmd, FromRedisValue, Value};
 use tokio::{
     sync::watch,
@@ -35,7 +34,7 @@ use super::{
     topology::{Layout, View},
     tracking::Tracking,
 };
-use crate::{clock::Clock, error::CacheError};
+use crate::{chance, clock::Clock, error::CacheError};
 
 /// So often it is looked whether any primary is connected.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -316,7 +315,7 @@ impl Cluster {
             } else {
                 within = (within * 2).min(self.making.config.connect_timeout);
             }
-            let jitter = rand::rng().random_range(0.5..1.0);
+            let jitter = chance::between(0.5, 1.0);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}

@@ -6,7 +6,7 @@
 //! 9.4 s a call, 99 of 99 calls timed out without recovery; redis-rs 1.8.1, November 2026), hence this.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -16,7 +16,6 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use rand::Rng;
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use serde::Serialize;
 use tokio::{
@@ -32,7 +31,10 @@ use super::{
     sentinel::Sentinels,
     tracking::Tracking,
 };
-use crate::clock::Clock;
+use crate::{
+    chance::{self, Hashing},
+    clock::Clock,
+};
 
 /// A link is asked whether it lives this often: a half-open socket says nothing by itself. A quarter of the time for which
 /// memory is believed without an answer.
@@ -99,7 +101,7 @@ pub(super) struct Link {
     scripts: AtomicBool,
     /// A hash of the server's run id.
     server_run: AtomicU64,
-    hasher: RandomState,
+    hasher: Hashing,
     suspected: Notify,
     changed: Notify,
     status: Mutex<Status>,
@@ -135,7 +137,7 @@ impl Link {
             role_told: AtomicBool::new(false),
             scripts: AtomicBool::new(false),
             server_run: AtomicU64::new(0),
-            hasher: RandomState::new(),
+            hasher: Hashing::default(),
             suspected: Notify::new(),
             changed: Notify::new(),
             status: Mutex::new(Status { state: LinkState::Connecting, since, last_error: None }),
@@ -241,7 +243,7 @@ impl Link {
             if let Some(tracking) = &self.tracking {
                 tracking.lose();
             }
-            let jitter = rand::rng().random_range(0.5..1.0);
+            let jitter = chance::between(0.5, 1.0);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}

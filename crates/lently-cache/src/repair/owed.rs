@@ -11,7 +11,7 @@ use super::{
     RepairStats,
     debt::{Change, Debt, Next, TagDebt},
 };
-use crate::pattern::Pattern;
+use crate::{chance::Hashing, pattern::Pattern};
 
 /// So many keys are remembered at most; the value that has waited longest gives way.
 pub(super) const MAX_KEYS: usize = 10_000;
@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 #[derive(Default)]
 pub(super) struct Owed {
-    pub keys: HashMap<Arc<str>, Due<Debt>>,
+    pub keys: HashMap<Arc<str>, Due<Debt>, Hashing>,
     /// The keys whose value is to go, and those that are to get one, by the number of their last change.
     pub removals: BTreeMap<u64, Arc<str>>,
     pub values: BTreeMap<u64, Arc<str>>,
