@@ -41,6 +41,8 @@ pub(crate) enum Notice<'a> {
     Confirmed(Instant),
     /// Notices no longer arrive.
     Lost,
+    /// The remote tier may be asked from now on: what could not be told may be told.
+    Reachable,
 }
 
 pub(crate) struct Coherence {

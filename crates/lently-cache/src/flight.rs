@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -43,7 +43,9 @@ pub(crate) struct Flights {
 }
 
 pub(crate) struct Flight {
-    landed: watch::Receiver<Option<Landed>>,
+    landed: OnceLock<Landed>,
+    /// It has landed, or nobody flies it any more.
+    over: CancellationToken,
     /// Held while the value is being stored, so that a delete comes either before (and forbids it) or after (and
     /// removes it). True once the key was deleted.
     fence: AsyncMutex<bool>,
@@ -70,7 +72,6 @@ pub(crate) struct Leader {
     flights: Arc<Flights>,
     key: Arc<str>,
     pub(crate) flight: Arc<Flight>,
-    landing: watch::Sender<Option<Landed>>,
     /// The span in which the flight was launched.
     pub(crate) launched_by: Span,
 }
@@ -148,11 +149,8 @@ impl Flights {
 impl Flight {
     /// Waits for the end. Leaving is free: the fetch goes on.
     pub(crate) async fn wait(&self) -> Landed {
-        let mut landed = self.landed.clone();
-        match landed.wait_for(Option::is_some).await {
-            Ok(landed) => landed.clone().unwrap_or(Landed::Failed(FetchError::Abandoned, None)),
-            Err(_) => Landed::Failed(FetchError::Abandoned, None),
-        }
+        self.over.cancelled().await;
+        self.landed.get().cloned().unwrap_or(Landed::Failed(FetchError::Abandoned, None))
     }
 
     /// Its fetch begins, with these versions of its tags; `is_all_new` unless it has something older to land with.
@@ -190,16 +188,16 @@ impl Flight {
 
 impl Leader {
     fn new(flights: Arc<Flights>, key: Arc<str>, store: bool, fenced: bool) -> Self {
-        let (landing, landed) = watch::channel(None);
         let flight = Flight {
-            landed,
+            landed: OnceLock::new(),
+            over: CancellationToken::new(),
             fence: AsyncMutex::new(fenced),
             is_to_be_stored: AtomicBool::new(store),
             tagged: OnceLock::new(),
             is_all_new: AtomicBool::new(false),
             retired: CancellationToken::new(),
         };
-        Self { flights, key, flight: Arc::new(flight), landing, launched_by: Span::none() }
+        Self { flights, key, flight: Arc::new(flight), launched_by: Span::none() }
     }
 
     /// Whether anyone who waits lets the value be stored. If not, nobody joins any more who would.
@@ -232,7 +230,7 @@ impl Leader {
 
     /// Ends the flight and wakes everyone.
     pub(crate) fn land(self, landed: Landed) {
-        let _ = self.landing.send(Some(landed));
+        let _ = self.flight.landed.set(landed);
     }
 }
 
@@ -242,5 +240,7 @@ impl Drop for Leader {
         if under_way.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
             under_way.remove(&self.key);
         }
+        drop(under_way);
+        self.flight.over.cancel();
     }
 }

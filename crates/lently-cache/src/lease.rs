@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
-    sync::watch,
+    sync::Notify,
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
@@ -19,7 +19,10 @@ use crate::{
     redis::{Claim, Over, RedisClient},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
 };
 
@@ -33,16 +36,32 @@ const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 /// Those of this process who wait for a fetch by another: a flight for each key, or two where the first was fenced.
 #[derive(Default)]
 pub(crate) struct Watchers {
-    waiting: Mutex<HashMap<Arc<str>, watch::Sender<()>, Hashing>>,
+    waiting: Mutex<HashMap<Arc<str>, Arc<News>, Hashing>>,
     /// How often everything was deleted at once.
     flushes: AtomicU64,
+}
+
+/// What is told to all who watch a key, in the order in which they began to wait.
+#[derive(Default)]
+struct News {
+    /// How often something was told.
+    told: AtomicU64,
+    notify: Notify,
+}
+
+impl News {
+    fn tell(&self) {
+        self.told.fetch_add(1, SeqCst);
+        self.notify.notify_waiters();
+    }
 }
 
 impl Watchers {
     /// To be taken before the lease is claimed, so that no notice is missed.
     pub(crate) fn watch(self: &Arc<Self>, key: &Arc<str>) -> Watch {
-        let news = self.lock().entry(key.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
-        Watch { watchers: self.clone(), key: key.clone(), news: Some(news) }
+        let news = self.lock().entry(key.clone()).or_default().clone();
+        let heard = news.told.load(SeqCst);
+        Watch { watchers: self.clone(), key: key.clone(), news: Some(news), heard }
     }
 
     pub(crate) fn hear(&self, notice: Notice<'_>) {
@@ -52,14 +71,14 @@ impl Watchers {
         match notice {
             Notice::Leased(key) | Notice::Changed(key) => {
                 if let Some(news) = self.lock().get(key) {
-                    news.send_replace(());
+                    news.tell();
                 }
             }
             // What was missed may have been the end of a wait.
             Notice::Armed | Notice::Flushed | Notice::Lost => {
-                self.lock().values().for_each(|news| news.send_replace(()));
+                self.lock().values().for_each(|news| news.tell());
             }
-            Notice::Confirmed(_) => {}
+            Notice::Confirmed(_) | Notice::Reachable => {}
         }
     }
 
@@ -68,7 +87,7 @@ impl Watchers {
         self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>, Hashing>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<News>, Hashing>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,15 +95,22 @@ impl Watchers {
 pub(crate) struct Watch {
     watchers: Arc<Watchers>,
     key: Arc<str>,
-    news: Option<watch::Receiver<()>>,
+    news: Option<Arc<News>>,
+    /// How much of it was heard.
+    heard: u64,
 }
 
 impl Watch {
     /// Returns once there was news since the last call, or since the watch began.
     pub(crate) async fn news(&mut self) {
-        if let Some(news) = &mut self.news {
-            // The sender lives as long as it is watched.
-            let _ = news.changed().await;
+        while let Some(news) = &self.news {
+            let notified = news.notify.notified();
+            let told = news.told.load(SeqCst);
+            if told != self.heard {
+                self.heard = told;
+                return;
+            }
+            notified.await;
         }
     }
 }
@@ -93,7 +119,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut waiting = self.watchers.lock();
         drop(self.news.take());
-        if waiting.get(&self.key).is_some_and(|news| news.receiver_count() == 0) {
+        if waiting.get(&self.key).is_some_and(|news| Arc::strong_count(news) == 1) {
             waiting.remove(&self.key);
         }
     }

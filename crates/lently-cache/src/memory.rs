@@ -263,7 +263,7 @@ impl Memory {
             Notice::Armed => self.coherence.notices_arrive(true),
             Notice::Lost => self.coherence.notices_arrive(false),
             Notice::Confirmed(at) => self.coherence.confirm(at),
-            Notice::Leased(_) => {}
+            Notice::Leased(_) | Notice::Reachable => {}
             Notice::Changed(key) => {
                 self.coherence.raise(key);
                 self.remove(key);

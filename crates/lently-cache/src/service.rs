@@ -106,7 +106,7 @@ impl CacheService {
                 let (memory, watchers, clock) = (memory.clone(), watchers.clone(), clock.clone());
                 let (tags, repairs) = (tags.clone(), repairs.clone());
                 let listener = telling(teller.clone(), move |notice| {
-                    if let Notice::Armed = notice {
+                    if let Notice::Reachable = notice {
                         repairs.try_now();
                     }
                     if let Notice::Changed(key) = notice

@@ -51,7 +51,7 @@ impl Chorus {
 
     /// Told under the lock, so that what one voice begins another does not end out of turn.
     fn hear(&self, number: u64, notice: Notice<'_>) {
-        if matches!(notice, Notice::Changed(_) | Notice::Leased(_)) {
+        if matches!(notice, Notice::Changed(_) | Notice::Leased(_) | Notice::Reachable) {
             return (self.listener)(notice);
         }
         let mut voices = self.voices.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +72,9 @@ impl Chorus {
                     (self.listener)(if voices.heard.is_empty() { Notice::Lost } else { Notice::Armed });
                 }
             }
-            Notice::Flushed | Notice::Changed(_) | Notice::Leased(_) => (self.listener)(notice),
+            Notice::Flushed | Notice::Changed(_) | Notice::Leased(_) | Notice::Reachable => {
+                (self.listener)(notice);
+            }
         }
     }
 }

@@ -417,6 +417,9 @@ impl Link {
         }
         drop(status);
         self.changed.notify_waiters();
+        if let Some(tracking) = &self.tracking {
+            tracking.reachable();
+        }
     }
 
     /// Notes the fall; says so once, not at each attempt.

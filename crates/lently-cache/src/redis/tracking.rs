@@ -88,6 +88,11 @@ impl Tracking {
         }
     }
 
+    /// The connections are in use.
+    pub(super) fn reachable(&self) {
+        (self.0.listener)(Notice::Reachable);
+    }
+
     /// The connection is given up.
     pub(super) fn lose(&self) {
         self.0.heard.fetch_add(1, SeqCst);

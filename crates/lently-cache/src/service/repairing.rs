@@ -34,12 +34,14 @@ pub(super) async fn repair_in_time(cache: Weak<Inner>, repairs: Arc<Repairs>, st
     let mut pause = PAUSE;
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = repairs.owing() => {}
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
-            () = repairs.reachable() => {}
+            () = repairs.reachable() => pause = PAUSE,
             () = sleep(pause) => {}
         }
         let Some(inner) = cache.upgrade() else { return };

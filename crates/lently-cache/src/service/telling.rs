@@ -91,7 +91,7 @@ pub(super) fn telling(
             Notice::Armed => teller.tell_plainly(None, What::NoticesBegan),
             Notice::Lost => teller.tell_plainly(None, What::NoticesLost),
             Notice::Flushed => teller.tell_plainly(None, What::Flushed),
-            Notice::Confirmed(_) | Notice::Leased(_) => {}
+            Notice::Confirmed(_) | Notice::Leased(_) | Notice::Reachable => {}
         }
     })
 }
