@@ -118,7 +118,6 @@ impl Coherence {
     }
 
     /// Whether the key was not changed since, and the epoch has not ended.
-    #[cfg(test)]
     pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
         self.if_current(ticket, || ()).is_some()
     }

@@ -166,6 +166,11 @@ impl Memory {
         self.coherence.ticket(key)
     }
 
+    /// Whether the key was not changed since `ticket` was taken, as far as that is known.
+    pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
+        self.coherence.is_current(ticket)
+    }
+
     /// Keeps what was read from the remote tier, unless the key changed since `ticket` was taken.
     pub(crate) fn fill(&self, key: &Arc<str>, entry: &Entry, ticket: Ticket, now: Timestamp) -> bool {
         let trust = match ticket.epoch() {

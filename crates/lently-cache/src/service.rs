@@ -448,8 +448,13 @@ impl Inner {
             Right::Lease(lease) => Some(lease.token().to_owned()),
             Right::Set | Right::Fetched => None,
         };
+        let is_set = matches!(claim, Right::Set);
         let written = match self.remote.tier() {
             None => Ok(false),
+            // Of no use to anybody there, and something better may be there already.
+            Some(_) if entry.tagged.is_unknown() && !is_set => {
+                Err(CacheError::Resting { reason: "the versions of its tags were not known".to_owned() })
+            }
             Some(_) => {
                 let stored = envelope::encode(policy.kind, entry);
                 self.swallow_count(match claim {

@@ -215,6 +215,11 @@ impl Tagged {
         self.0.is_none()
     }
 
+    /// Whether a version could not be learned: nobody will serve it who can ask.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.versions().any(|(_, version)| version == 0)
+    }
+
     /// Whether no change of a tag was heard of since its version was seen.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.marks()
@@ -267,8 +272,18 @@ struct Cells {
 
 /// The tags of an entry, looked up; those whose versions are not known are to be asked for.
 pub(crate) struct Looked {
-    seen: Vec<(Arc<Cell>, u64, Option<Record>)>,
+    seen: Vec<Seen>,
     epoch: Option<u64>,
+}
+
+/// What is known of one of them.
+struct Seen {
+    cell: Arc<Cell>,
+    changes: u64,
+    /// As it is now.
+    record: Option<Record>,
+    /// As it was when it was learned last, and no change was heard of since.
+    last: Option<Record>,
 }
 
 impl Book {
@@ -314,9 +329,10 @@ impl Book {
             }
             let believed = |known: &Known| self.alone || epoch.is_some() && known.epoch == epoch;
             let record = known.filter(|known| believed(known) && until <= known.lasts_until);
+            let (record, last) = (record.map(|known| known.record), known.map(|known| known.record));
             let changes = cell.changes.load(SeqCst);
             drop(known);
-            (cell, changes, record.map(|known| known.record))
+            Seen { cell, changes, record, last }
         });
         Looked { seen: seen.collect(), epoch }
     }
@@ -343,27 +359,28 @@ impl Book {
 impl Looked {
     /// The tags to ask for.
     pub(crate) fn unknown(&self) -> Vec<Arc<str>> {
-        self.seen.iter().filter(|(.., record)| record.is_none()).map(|(cell, ..)| cell.tag.clone()).collect()
+        self.seen.iter().filter(|seen| seen.record.is_none()).map(|seen| seen.cell.tag.clone()).collect()
     }
 
     /// Takes the answers, in the order of [`unknown`](Self::unknown). Known from now on, unless a change was heard of meanwhile.
     pub(crate) fn learn(&mut self, answers: impl IntoIterator<Item = Told>) {
-        let unknown = self.seen.iter_mut().filter(|(.., record)| record.is_none());
-        for ((cell, changes, place), answer) in unknown.zip(answers) {
+        let unknown = self.seen.iter_mut().filter(|seen| seen.record.is_none());
+        for (seen, answer) in unknown.zip(answers) {
             let Some((record, lasts_until)) = answer else { continue };
-            *place = Some(record);
-            let mut known = cell.known();
-            if self.epoch.is_some() && cell.changes.load(SeqCst) == *changes {
+            seen.record = Some(record);
+            let mut known = seen.cell.known();
+            if self.epoch.is_some() && seen.cell.changes.load(SeqCst) == seen.changes {
                 *known = Some(Known { record, epoch: self.epoch, lasts_until });
             }
         }
     }
 
-    /// The marks of an entry that is about to be fetched.
+    /// The marks of an entry that is about to be fetched. Where the tier cannot be asked, a tag's last known version will do: if it
+    /// still is the tag's when that can be asked, the tag was not changed since, nor since the fetch.
     pub(crate) fn marks(self) -> Tagged {
-        let marks = self.seen.into_iter().map(|(cell, changes, record)| Mark {
+        let marks = self.seen.into_iter().map(|Seen { cell, changes, record, last }| Mark {
             tag: cell.tag.clone(),
-            version: record.map_or(0, |record| record.version),
+            version: record.or(last).map_or(0, |record| record.version),
             seen: Some((cell, changes)),
         });
         Tagged(Some(marks.collect()))
@@ -372,8 +389,9 @@ impl Looked {
     /// What they say of an entry that was read with `marks`, which are the same tags in the same order.
     pub(crate) fn judge(self, marks: &Tagged) -> Verdict {
         let mut expired_at = None;
-        for (mark, (.., record)) in marks.marks().iter().zip(&self.seen) {
-            let Some(record) = record.filter(|record| record.version & !EXPIRIES == mark.version & !EXPIRIES)
+        for (mark, seen) in marks.marks().iter().zip(&self.seen) {
+            let Some(record) =
+                seen.record.filter(|record| record.version & !EXPIRIES == mark.version & !EXPIRIES)
             else {
                 return Verdict::Invalid;
             };

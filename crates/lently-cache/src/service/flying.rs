@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     budget::Allowance,
-    entry::{Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, StaleReason, Stored, Tier},
+    coherence::Ticket,
+    entry::{
+        Entry, FailureClass, FetchError, FetchFailure, Fetched, Lookup, MissReason, StaleReason, Stored, Tier,
+    },
     envelope::{self, Decoded},
     failure::{decode, encode},
     flight::{Landed, Leader},
@@ -31,6 +34,12 @@ use crate::{
 /// A refresh that failed is not tried again here for so long, or less if its failure is forgotten before: each stale hit would
 /// otherwise ask Redis whether it is time.
 const REFRESH_REST: Duration = Duration::from_secs(1);
+
+/// What the tiers had when a flight began, with the state of things then.
+struct Kept {
+    entry: Entry,
+    ticket: Ticket,
+}
 
 /// What comes of a wish to fetch.
 enum Turn {
@@ -54,6 +63,7 @@ impl Inner {
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         let mut kept = None;
+        let ticket = self.memory.ticket(key);
         if !wish.anew {
             let began = Instant::now();
             if let Lookup::Fresh(entry) | Lookup::Stale(entry) = self.look_up(Sought::by(policy, key)).await {
@@ -78,7 +88,7 @@ impl Inner {
                     }
                     asking::Verdict::No => self.counters.missed_in(policy.kind, began.elapsed()),
                 }
-                kept = Some(entry);
+                kept = Some(Kept { entry, ticket });
             } else {
                 self.counters.missed_in(policy.kind, began.elapsed());
             }
@@ -94,7 +104,7 @@ impl Inner {
         key: &Arc<str>,
         policy: &Policy,
         wish: &Wish,
-        kept: Option<Entry>,
+        kept: Option<Kept>,
         fetch: F,
     ) -> Landed
     where
@@ -104,10 +114,13 @@ impl Inner {
         let mut lease = match self.take_the_lead(key, policy, wish).await {
             Turn::Fetch(lease) => lease,
             Turn::Land(Landed::Remembered(error, _)) => {
+                let kept = self.still_there(key, policy, kept).await;
                 self.rest(key, &error, kept.is_some(), self.clock.now(), REFRESH_REST);
                 return Landed::Remembered(error, kept);
             }
-            Turn::Land(Landed::Failed(error, _)) => return Landed::Failed(error, kept),
+            Turn::Land(Landed::Failed(error, _)) => {
+                return Landed::Failed(error, self.still_there(key, policy, kept).await);
+            }
             Turn::Land(landed) => return landed,
         };
         let tagged = self.snapshot(policy).await;
@@ -144,9 +157,23 @@ impl Inner {
                 Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),
                 Lookup::Missing(_) => None,
             },
-            kept => kept,
+            kept => self.still_there(key, policy, kept).await,
         };
         self.remember(leader, key, policy, lease, error, kept).await
+    }
+
+    /// What was kept, unless it was changed or deleted since: then what is there now.
+    async fn still_there(&self, key: &Arc<str>, policy: &Policy, kept: Option<Kept>) -> Option<Entry> {
+        let Kept { entry, ticket } = kept?;
+        if self.memory.is_current(ticket) && entry.tagged.is_unchanged() {
+            return Some(entry);
+        }
+        match self.look_up(Sought::by(policy, key)).await {
+            Lookup::Fresh(entry) | Lookup::Stale(entry) => Some(entry),
+            // Nobody can say.
+            Lookup::Missing(MissReason::TierResting) => Some(entry),
+            Lookup::Missing(_) => None,
+        }
     }
 
     async fn keep(

@@ -9,7 +9,7 @@ use lently_testing::{Proxy, RedisServer, Wire, wait_until};
 
 use crate::support::{
     BOUND, Bench, THING, Upstream, config, is_missing, look, manual_clock, on_a_strict_redis, open_with,
-    policy, put, redis, redis_config,
+    policy, put, redis, redis_config, until_gone,
 };
 
 /// Until the link is up and changes are told.
@@ -37,10 +37,6 @@ async fn held(bench: &Bench, key: &str, value: &'static str) {
         look(&bench.cache, key).await == Some((Bytes::from_static(value.as_bytes()), Tier::Memory))
     })
     .await;
-}
-
-async fn until_gone(bench: &Bench, key: &str) {
-    wait_until("the copy is gone", BOUND, async || is_missing(&bench.cache.get(THING, key).await)).await;
 }
 
 #[tokio::test]

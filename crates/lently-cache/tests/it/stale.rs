@@ -9,16 +9,17 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use lently_cache::{
-    AcceptStale, Allowance, Answer, Budget, Controls, FailureClass, FetchError, FetchFailure, Fetched,
-    Lookup, Outcome, Policy, RemoteConfig, StaleReason,
+    AcceptStale, Allowance, Answer, Budget, Controls, Cost, FailureClass, FetchError, FetchFailure, Fetched,
+    Lookup, Outcome, Policy, RemoteConfig, StaleReason, Tags,
 };
 use lently_testing::{RedisServer, wait_until};
 use tempfile::TempDir;
 
 use crate::support::{
     BOUND, Bench, Gate, THING, Upstream, config, in_memory, look, manual_clock, on_disk, on_redis, open_with,
-    policy, put,
+    policy, put, tracks, until_gone,
 };
 
 const FRESH: Duration = Duration::from_secs(60);
@@ -400,4 +401,42 @@ async fn what_was_fetched_without_redis_replaces_the_stale_value_there() {
     let (answer, ()) = tokio::join!(fetching, story);
     assert_eq!(answer.expect("an answer").outcome, Outcome::Fetched { stored: true });
     assert!(server.cli(&["GET", "lently-test:thing:1"]).ends_with("new"));
+}
+
+#[tokio::test]
+async fn what_another_node_deletes_does_not_stand_in_for_a_fetch_that_fails() {
+    let server = RedisServer::start().await;
+    let (here, there) = (on_redis(&server).await, on_redis(&server).await);
+    tracks(&here).await;
+    tracks(&there).await;
+    put(&here.cache, "thing:1", "old").await;
+    here.clock.advance(FRESH * 2);
+    let (gate, cache) = (Gate::new(), here.cache.clone());
+    let fetch = gate.failing(FailureClass::Transient);
+    let waiting = here.tasks.spawn(async move { cache.get_or_set("thing:1", &policy(), fetch).await });
+    gate.reached().await;
+    assert_eq!(there.cache.delete("thing:1").await.expect("deleted"), 1);
+    until_gone(&here, "thing:1").await;
+    gate.open();
+    let answer = waiting.await.expect("a caller");
+    assert!(answer.is_err(), "the deleted value: {answer:?}");
+}
+
+#[tokio::test]
+async fn what_a_tag_invalidates_does_not_stand_in_for_a_fetch_that_fails() {
+    everywhere(async |bench| {
+        let tagged = Policy { tags: Tags::new(["a"]), ..policy() };
+        let value = Bytes::from_static(b"old");
+        bench.cache.set("thing:1", &tagged, value, Cost::default()).await.expect("stored");
+        bench.clock.advance(FRESH * 2);
+        let (gate, cache, policy) = (Gate::new(), bench.cache.clone(), tagged.clone());
+        let fetch = gate.failing(FailureClass::Transient);
+        let waiting = bench.tasks.spawn(async move { cache.get_or_set("thing:1", &policy, fetch).await });
+        gate.reached().await;
+        bench.cache.invalidate_tag("a").await.expect("invalidated");
+        gate.open();
+        let answer = waiting.await.expect("a caller");
+        assert!(answer.is_err(), "the invalidated value: {answer:?}");
+    })
+    .await;
 }

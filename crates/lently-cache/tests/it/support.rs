@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
-    AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureTtl, FetchFailure, Fetched, Kind,
-    Lookup, Policy, RedisConfig, RemoteConfig, Tags, Tier,
+    AfterWait, Budget, CacheConfig, CacheService, Clock, Cost, FailureClass, FailureTtl, FetchFailure,
+    Fetched, Kind, Lookup, Policy, RedisConfig, RemoteConfig, Tags, Tier,
 };
 use lently_testing::{RedisOptions, RedisServer, wait_until};
 use tempfile::TempDir;
@@ -142,6 +142,10 @@ pub async fn look(cache: &CacheService, key: &str) -> Option<(Bytes, Tier)> {
     cache.get(THING, key).await.entry().map(|entry| (entry.value.clone(), entry.tier))
 }
 
+pub async fn until_gone(bench: &Bench, key: &str) {
+    wait_until("the copy is gone", BOUND, async || is_missing(&bench.cache.get(THING, key).await)).await;
+}
+
 pub fn is_missing(lookup: &Lookup) -> bool {
     matches!(lookup, Lookup::Missing(_))
 }
@@ -207,6 +211,21 @@ impl Gate {
             Box::pin(async move {
                 this.pass().await;
                 Ok(Fetched::new(value))
+            })
+        }
+    }
+
+    /// A fetch that fails once the gate is open.
+    pub fn failing(
+        &self,
+        class: FailureClass,
+    ) -> impl FnOnce() -> futures::future::BoxFuture<'static, Result<Fetched, FetchFailure>> + Send + 'static
+    {
+        let this = self.clone();
+        move || {
+            Box::pin(async move {
+                this.pass().await;
+                Err(FetchFailure::new(class, std::io::Error::other("no")))
             })
         }
     }
