@@ -55,6 +55,8 @@ pub(crate) struct Flight {
     tagged: OnceLock<(Tagged, Span)>,
     /// Whatever it lands with is yet to be fetched.
     is_all_new: AtomicBool,
+    /// It only stores what it fetched.
+    is_fetched: AtomicBool,
     /// Nobody joins it any more: what it brings is not to be stored.
     retired: CancellationToken,
 }
@@ -159,6 +161,16 @@ impl Flight {
         self.is_all_new.store(is_all_new, Relaxed);
     }
 
+    /// Its fetch is over: whoever wants it fetched anew comes too late for it.
+    pub(crate) fn has_fetched(&self) {
+        self.is_fetched.store(true, Relaxed);
+    }
+
+    /// Whether its fetch is over.
+    pub(crate) fn is_fetched(&self) -> bool {
+        self.is_fetched.load(Relaxed)
+    }
+
     /// Whether its fetch has begun.
     pub(crate) fn is_fetching(&self) -> bool {
         self.tagged.get().is_some()
@@ -195,6 +207,7 @@ impl Leader {
             is_to_be_stored: AtomicBool::new(store),
             tagged: OnceLock::new(),
             is_all_new: AtomicBool::new(false),
+            is_fetched: AtomicBool::new(false),
             retired: CancellationToken::new(),
         };
         Self { flights, key, flight: Arc::new(flight), launched_by: Span::none() }
@@ -208,6 +221,11 @@ impl Leader {
             under_way.remove(&self.key);
         }
         store
+    }
+
+    /// Lets the next caller begin a new flight: what this one brings is of the past.
+    pub(crate) fn retire(&self) {
+        self.flights.retire(&self.key, &self.flight);
     }
 
     /// Ends the flight with what there is for now, and goes on as another one in its place: whoever comes later joins that.

@@ -9,14 +9,14 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     chance::{self, Hashing},
     coherence::Notice,
     envelope,
     error::CacheError,
-    redis::{Claim, Over, RedisClient},
+    redis::{Claim, Over, RedisClient, Renewal},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -265,9 +265,11 @@ impl Lease {
         let Leading { redis, watchers, upkeep, .. } = *by;
         let standing = Arc::new(Standing {
             lost: AtomicBool::new(false),
+            taken: CancellationToken::new(),
             seen,
             server_run: AtomicU64::new(redis.server_run(key)),
             flushes: watchers.flushes.load(Relaxed),
+            since: Instant::now(),
         });
         let renewing =
             upkeep.spawn(renew_now_and_then(redis.clone(), key.clone(), token.clone(), standing.clone()));
@@ -337,6 +339,11 @@ impl Lease {
         recorded
     }
 
+    /// Is cancelled once it is known that somebody changed the key, or fetches it: what is brought is of the past.
+    pub(crate) fn taken(&self) -> CancellationToken {
+        self.standing.taken.clone()
+    }
+
     pub(crate) fn token(&self) -> &str {
         &self.token
     }
@@ -365,11 +372,14 @@ impl Drop for Lease {
 /// What is known of a lease that is held.
 struct Standing {
     lost: AtomicBool,
+    /// Lost to somebody, who changed the key or fetches it.
+    taken: CancellationToken,
     seen: Bytes,
     /// The run of the server that has it.
     server_run: AtomicU64,
-    /// How often everything had been deleted at once when it was taken.
+    /// How often everything had been deleted at once when it was taken, and when that was.
     flushes: u64,
+    since: Instant,
 }
 
 impl Standing {
@@ -379,10 +389,19 @@ impl Standing {
     async fn renew(&self, redis: &RedisClient, key: &str, token: &str) -> Result<(), CacheError> {
         let (before, run) = (self.server_run.load(Relaxed), redis.server_run(key));
         let restarted = before != run && before != 0 && run != 0;
-        if redis.renew(key, token, restarted, &self.seen).await? {
-            self.server_run.store(run, Relaxed);
-        } else {
-            self.lost.store(true, Relaxed);
+        match redis.renew(key, token, restarted, &self.seen).await? {
+            Renewal::Held => self.server_run.store(run, Relaxed),
+            Renewal::Ended => {
+                self.lost.store(true, Relaxed);
+                // Whoever changed the key leaves what forbids to commit; who came to look may have taken that away.
+                if redis.is_changed(key, &self.seen, self.since).await? {
+                    self.taken.cancel();
+                }
+            }
+            Renewal::Taken => {
+                self.lost.store(true, Relaxed);
+                self.taken.cancel();
+            }
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ pub use self::{
     link::LinkState,
 };
 pub(crate) use self::{
-    lease::{Claim, Over},
+    lease::{Claim, Over, Renewal},
     tracking::Listener,
 };
 use crate::{

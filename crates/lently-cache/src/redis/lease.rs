@@ -44,11 +44,12 @@ return type(stored) == 'string' and stored";
 const RENEW: &str = "\
 local lease = redis.call('GET', KEYS[1])
 if lease == ARGV[1] then redis.call('SET', KEYS[1], lease, 'PX', ARGV[2]) return 1 end
-if lease or not KEYS[2] then return 0 end
+if lease then return 2 end
+if not KEYS[2] then return 0 end
 local seen = #ARGV[3]
 local same = redis.call('EXISTS', KEYS[2]) == 0 or seen > 0 and redis.call('GETRANGE', KEYS[2], 0, seen - 1) == ARGV[3]
 if same then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1 end
-return 0";
+return 2";
 
 const COMMIT: &str = "\
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
@@ -102,6 +103,17 @@ pub(crate) enum Over {
     Lease = 2,
 }
 
+/// What became of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// It is held on.
+    Held,
+    /// It ended by itself, and nobody has it.
+    Ended,
+    /// The key was changed, or another one fetches it.
+    Taken,
+}
+
 /// What came of the wish to fetch.
 #[derive(Debug)]
 pub(crate) enum Claim {
@@ -151,7 +163,7 @@ impl RedisClient {
         })
     }
 
-    /// Prolongs the lease; false if it is no longer this owner's. With `revive`, after a restart of the server, it is taken
+    /// Prolongs the lease, if it still is this owner's. With `revive`, after a restart of the server, it is taken
     /// again where it is gone and there is no value, or the one that was `seen`.
     pub(crate) async fn renew(
         &self,
@@ -159,11 +171,15 @@ impl RedisClient {
         token: &str,
         revive: bool,
         seen: &[u8],
-    ) -> Result<bool, CacheError> {
+    ) -> Result<Renewal, CacheError> {
         let mut script = redis::cmd("EVAL");
         script.arg(RENEW).arg(1 + u8::from(revive)).arg(self.lease(key));
         script.arg(revive.then(|| self.full(key))).arg(token).arg(milliseconds(LEASE)).arg(seen);
-        self.change(&script).await
+        Ok(match self.change::<u8>(&script).await? {
+            1 => Renewal::Held,
+            0 => Renewal::Ended,
+            _ => Renewal::Taken,
+        })
     }
 
     /// What the lease key holds, and for how long; `None` for nothing, and where leases are not used.
@@ -303,6 +319,20 @@ impl RedisClient {
             return self.delete_over(key, Duration::ZERO).await.map(|_| false);
         }
         Ok(stored)
+    }
+
+    /// Whether another value is there than what was `seen`, or another process deleted the key `since` then. That there is none
+    /// any more says nothing: it may have been its time.
+    pub(crate) async fn is_changed(
+        &self,
+        key: &str,
+        seen: &[u8],
+        since: Instant,
+    ) -> Result<bool, CacheError> {
+        let another = self.head(key).await?.is_some_and(|head| envelope::head(&head.bytes) != seen);
+        Ok(another
+            || self.is_gone_by_pattern(key, since).await?
+            || self.mark_before(key, since).await?.is_none())
     }
 
     /// Deletes a value, after forbidding whoever fetches the key to bring it back; how many there were, 0 or 1. A fetch that

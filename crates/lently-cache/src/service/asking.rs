@@ -176,8 +176,9 @@ impl CacheService {
                         self.0.flights.retire(&key, &flight);
                         continue;
                     }
+                    let too_late = wish.anew && flight.is_fetched();
                     let landed = flight.wait().await;
-                    if self.0.will_do(&landed, wish) {
+                    if !too_late && self.0.will_do(&landed, wish) {
                         if let Some(fetching) = flight.fetching() {
                             span.follows_from(fetching);
                         }

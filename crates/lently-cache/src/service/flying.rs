@@ -7,6 +7,7 @@ use futures::{
     future::{Either, select},
 };
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{
@@ -131,14 +132,20 @@ impl Inner {
         // A fetch that panics has failed, and what is kept may be served all the same.
         let fetching = AssertUnwindSafe(async move { fetch().await }.instrument(span.clone())).catch_unwind();
         let fetching = pin!(tokio::time::timeout(policy.fetch_timeout, fetching));
-        let fetched = match select(fetching, pin!(leader.flight.retired())).await {
+        let taken = lease.as_ref().map_or_else(CancellationToken::new, Lease::taken);
+        let outdated = pin!(async {
+            select(pin!(leader.flight.retired()), pin!(taken.cancelled())).await;
+        });
+        let fetched = match select(fetching, outdated).await {
             Either::Left((fetched, _)) => fetched,
             // Of no use to anyone who comes now: somebody else may fetch.
-            Either::Right(((), fetching)) => {
+            Either::Right((_, fetching)) => {
+                leader.retire();
                 lease = None;
                 fetching.await
             }
         };
+        leader.flight.has_fetched();
         let took = since.elapsed();
         let error = match fetched {
             Ok(Ok(Ok(fetched))) => {

@@ -499,3 +499,27 @@ async fn a_thousand_callers_in_three_processes_ask_an_exhausted_upstream_once_un
     }
     assert!(!another_call(&upstream).await, "one probe");
 }
+
+#[tokio::test]
+async fn who_comes_after_another_node_changed_the_key_does_not_join_the_fetch_of_before() {
+    let server = RedisServer::start().await;
+    let (here, there) = (node(&server).await, node(&server).await);
+    let gate = Gate::new();
+    let (cache, fetch) = (here.cache.clone(), gate.fetch("old"));
+    let before = here.tasks.spawn(async move { cache.get_or_set("thing:1", &policy(), fetch).await });
+    gate.reached().await;
+    put(&there.cache, "thing:1", "new").await;
+    // The owner hears of it when it next gives a sign of life.
+    wait_until("the new value is told", BOUND, async || {
+        let upstream = Upstream::default();
+        let (own, fetch) = (policy(), upstream.fetch("newer"));
+        let asking = here.cache.get_or_set("thing:1", &own, fetch);
+        let answer = tokio::time::timeout(Duration::from_millis(100), asking).await;
+        answer.is_ok_and(|answer| answer.expect("an answer").entry.value == "new")
+    })
+    .await;
+    gate.open();
+    let answer = before.await.expect("a caller").expect("an answer");
+    assert_eq!((&answer.entry.value[..], answer.outcome), (&b"old"[..], Outcome::Fetched { stored: false }));
+    assert_eq!(look(&here.cache, "thing:1").await.expect("a hit").0, "new");
+}

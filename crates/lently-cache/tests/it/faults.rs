@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheConfig, Cost, LinkState, Lookup, MissReason, Outcome, RedisConfig, RemoteConfig, Tier, TlsConfig,
+    CacheConfig, Controls, Cost, Event, Heard, LinkState, Lookup, MissReason, Outcome, RedisConfig,
+    RemoteConfig, Tier, TlsConfig, What,
 };
 use lently_testing::{Proxy, RedisOptions, RedisServer, Wire, wait_until};
 
 use crate::support::{
-    BOUND, Bench, THING, Upstream, config, look, manual_clock, on_redis, open, open_with, policy, put, redis,
-    redis_config,
+    BOUND, Bench, Gate, THING, Upstream, config, look, manual_clock, on_redis, open, open_with, policy, put,
+    redis, redis_config, tracks,
 };
 
 /// Far above what an answer without Redis takes, far below what a hung one would.
@@ -295,4 +296,27 @@ async fn a_value_paid_for_is_kept_although_the_wire_breaks_while_it_is_stored() 
         let again = bench.cache.get_or_set("thing:1", &policy(), calls.fetch("2")).await.expect("an answer");
         assert_eq!((again.entry.value.clone(), calls.calls()), (Bytes::from_static(b"1"), 1), "{wire:?}");
     }
+}
+
+#[tokio::test]
+async fn who_wants_it_fetched_anew_does_not_take_what_was_fetched_before_it_came() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::to(server.address()).await;
+    let config = RedisConfig { port: proxy.address().port(), ..redis_config(&server) };
+    let bench = open(RemoteConfig::Redis(config)).await;
+    tracks(&bench).await;
+    let (gate, cache) = (Gate::new(), bench.cache.clone());
+    let fetch = gate.fetch("old");
+    let before = bench.tasks.spawn(async move { cache.get_or_set("thing:1", &policy(), fetch).await });
+    gate.reached().await;
+    let mut events = bench.cache.events();
+    proxy.set(Wire::Stalled);
+    gate.open();
+    // It is fetched, and on its way to a Redis that does not answer.
+    while !matches!(events.next().await, Some(Heard::Event(Event { what: What::FetchEnded { .. }, .. }))) {}
+    let upstream = Upstream::default();
+    let own = policy();
+    let anew = bench.cache.get_or_set_with("thing:1", &own, &Controls::NO_CACHE, upstream.fetch("new"));
+    assert_eq!(anew.await.expect("an answer").entry.value, "new");
+    assert_eq!(before.await.expect("a caller").expect("an answer").entry.value, "old");
 }
