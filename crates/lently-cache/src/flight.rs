@@ -223,9 +223,10 @@ impl Leader {
         store
     }
 
-    /// Lets the next caller begin a new flight: what this one brings is of the past.
-    pub(crate) fn retire(&self) {
+    /// Lets the next caller begin a new flight: what this one brings is of the past, and not to be stored.
+    pub(crate) async fn retire(&self) {
         self.flights.retire(&self.key, &self.flight);
+        *self.flight.fence.lock().await = true;
     }
 
     /// Ends the flight with what there is for now, and goes on as another one in its place: whoever comes later joins that.

@@ -156,7 +156,7 @@ pub(crate) enum Lead {
     Found(Bytes, bool),
     /// Nobody: somebody fetched in vain, and it is not to be tried again yet. The record of that.
     Failed(Bytes),
-    /// Another process, and its fetch was waited for as long as one may take.
+    /// Another process, and its fetch was waited for as long as one may take; the lease is not to be taken over.
     Patience,
 }
 
@@ -166,7 +166,7 @@ pub(crate) struct Leading<'a> {
     pub watchers: &'a Arc<Watchers>,
     pub tokens: &'a Tokens,
     pub upkeep: &'a TaskTracker,
-    /// How long another's fetch is waited for.
+    /// How long an owner is waited for.
     pub patience: Duration,
     /// Whether a remembered failure is no reason not to fetch.
     pub anew: bool,
@@ -175,18 +175,32 @@ pub(crate) struct Leading<'a> {
 impl Leading<'_> {
     /// Leads, or waits for whoever does. `will_do` tells whether a stored value spares the fetch; it is told whether it was
     /// waited for.
+    ///
+    /// An owner is waited for as long as `patience` says, from when it was first seen on. Then one of those who wait takes the lease
+    /// from it, where `take_over` says so, and the others wait for that one: not each takes it from the one before. Nobody waits
+    /// for longer than twice that in all.
     pub(crate) async fn lead(
         &self,
         key: &Arc<str>,
+        take_over: bool,
         mut will_do: impl FnMut(&Bytes, bool) -> bool,
     ) -> Result<Lead, CacheError> {
         let mut watch = self.watchers.watch(key);
         let token = self.tokens.draw();
-        let patience = Instant::now() + self.patience.min(LONGEST_PATIENCE);
+        let patience = self.patience.min(LONGEST_PATIENCE);
+        let last = Instant::now() + patience * 2;
+        let (mut owner, mut until) = (Bytes::new(), last);
         let (mut waited, mut seen) = (false, Bytes::new());
         loop {
-            let over = if self.anew && !waited { Over::Failure } else { Over::Nothing };
-            let (stored, lasts) = match self.claim(key, &token, over, &seen).await? {
+            let now = Instant::now();
+            let over = match (now >= until, now >= last) {
+                (false, _) if self.anew && !waited => Over::Failure,
+                (false, _) => Over::Nothing,
+                (true, _) if !take_over => return Ok(Lead::Patience),
+                (true, false) => Over::Owner(&owner),
+                (true, true) => Over::Lease,
+            };
+            let (stored, followed, lasts) = match self.claim(key, &token, over, &seen).await? {
                 Claim::Unavailable => return Ok(Lead::Alone),
                 Claim::Led { stored } => {
                     if let Some(stored) = &stored {
@@ -202,7 +216,7 @@ impl Leading<'_> {
                     });
                 }
                 Claim::Failed(record) => return Ok(Lead::Failed(record)),
-                Claim::Followed { stored, lasts } => (stored, lasts),
+                Claim::Followed { stored, owner, lasts } => (stored, owner, lasts),
             };
             if let Some(stored) = stored {
                 if will_do(&stored, waited) {
@@ -212,32 +226,27 @@ impl Leading<'_> {
                 seen = envelope::head(&stored);
             }
             waited = true;
-            let expiry = Instant::now() + lasts + AFTER_EXPIRY;
+            let now = Instant::now();
+            if followed != owner {
+                (owner, until) = (followed, (now + patience).min(last));
+            }
+            let expiry = now + lasts + AFTER_EXPIRY;
             tokio::select! {
                 biased;
                 () = watch.news() => {}
-                () = sleep_until(expiry.min(patience)) => {}
-            }
-            if Instant::now() >= patience {
-                return Ok(Lead::Patience);
+                () = sleep_until(expiry.min(until)) => {}
             }
         }
     }
 
-    /// Takes the lease from whoever has it; for those whose patience has ended.
-    pub(crate) async fn take_over(&self, key: &Arc<str>) -> Result<Lead, CacheError> {
-        let token = self.tokens.draw();
-        Ok(match self.claim(key, &token, Over::Lease, &[]).await? {
-            Claim::Led { stored } => {
-                let seen = stored.as_ref().map(envelope::head).unwrap_or_default();
-                Lead::Cluster(Lease::hold(self, key, token, seen))
-            }
-            Claim::Followed { .. } | Claim::Failed(_) | Claim::Unavailable => Lead::Alone,
-        })
-    }
-
     /// A claim whose answer did not come may have been granted: then it is given back, behind it on the same wire.
-    async fn claim(&self, key: &Arc<str>, token: &str, over: Over, seen: &[u8]) -> Result<Claim, CacheError> {
+    async fn claim(
+        &self,
+        key: &Arc<str>,
+        token: &str,
+        over: Over<'_>,
+        seen: &[u8],
+    ) -> Result<Claim, CacheError> {
         let claim = self.redis.claim(key, token, over, seen).await;
         if let Err(CacheError::Remote(_)) = &claim {
             let (redis, key, token) = (self.redis.clone(), key.clone(), token.to_owned());

@@ -35,7 +35,8 @@ pub struct Policy {
     /// together is not fetched together. Zero: not ahead.
     pub refresh_ahead: Duration,
     /// How long a fetch may take before its callers get [`FetchError::TimedOut`](crate::FetchError::TimedOut).
-    /// Another process' fetch is waited for as long.
+    /// Another process' fetch is waited for as long; where that process is followed by another one meanwhile, for that one's
+    /// too, and no longer than twice this in all.
     pub fetch_timeout: Duration,
     /// What is done when another process' fetch was waited for in vain.
     pub after_wait: AfterWait,

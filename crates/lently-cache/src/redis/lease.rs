@@ -30,8 +30,8 @@ const WORD: &str = "~lease:";
 const CLAIM: &str = "\
 local lease = redis.call('GET', KEYS[1])
 local state = lease and string.sub(lease, 1, 1)
-if state == 'F' and ARGV[3] == '0' then return {2, string.sub(lease, 2), 0} end
-if state == 'L' and ARGV[3] ~= '2' then return {0, false, redis.call('PTTL', KEYS[1])} end
+if state == 'F' and ARGV[3] ~= '1' then return {2, string.sub(lease, 2), 0} end
+if state == 'L' and ARGV[3] ~= '2' and lease ~= ARGV[4] then return {0, lease, redis.call('PTTL', KEYS[1])} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, false, 0}";
 
@@ -94,13 +94,15 @@ type Found = Option<Vec<u8>>;
 
 /// What a claim does not mind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Over {
+pub(crate) enum Over<'a> {
     /// It minds a lease and a remembered failure.
-    Nothing = 0,
-    /// Not a failure.
-    Failure = 1,
-    /// Not even another's lease: that fetch may no longer commit.
-    Lease = 2,
+    Nothing,
+    /// It minds no failure.
+    Failure,
+    /// It minds no lease of this owner's token: that fetch may no longer commit.
+    Owner(&'a [u8]),
+    /// It minds nobody's lease.
+    Lease,
 }
 
 /// What became of a lease.
@@ -126,6 +128,8 @@ pub(crate) enum Claim {
     Followed {
         /// The stored bytes.
         stored: Option<Bytes>,
+        /// Its token.
+        owner: Bytes,
         /// So long the lease lasts if its owner is dead.
         lasts: Duration,
     },
@@ -142,24 +146,34 @@ impl RedisClient {
         &self,
         key: &str,
         token: &str,
-        over: Over,
+        over: Over<'_>,
         seen: &[u8],
     ) -> Result<Claim, CacheError> {
+        let (over, owner) = match over {
+            Over::Nothing => (0_u8, &[][..]),
+            Over::Failure => (1, &[][..]),
+            Over::Owner(owner) => (0, owner),
+            Over::Lease => (2, &[][..]),
+        };
         if !self.may_script(key) {
             return Ok(Claim::Unavailable);
         }
         // First the lease and then the value: what is committed between the two is seen.
         let mut both = redis::pipe();
         both.cmd("EVAL").arg(CLAIM).arg(1).arg(self.lease(key));
-        both.arg(token).arg(milliseconds(LEASE)).arg(over as u8);
+        both.arg(token).arg(milliseconds(LEASE)).arg(over).arg(owner);
         both.cmd("EVAL").arg(READ).arg(1).arg(self.full(key)).arg(seen);
-        let ((state, record, lasts), stored): ((u8, Found, i64), Found) =
+        let ((state, told, lasts), stored): ((u8, Found, i64), Found) =
             self.send(Lane::Tracked, (&both).into()).await?;
         let stored = stored.map(Bytes::from);
+        let told = Bytes::from(told.unwrap_or_default());
         Ok(match state {
-            0 => Claim::Followed { stored, lasts: Duration::from_millis(u64::try_from(lasts).unwrap_or(0)) },
+            0 => {
+                let lasts = Duration::from_millis(u64::try_from(lasts).unwrap_or(0));
+                Claim::Followed { stored, owner: told, lasts }
+            }
             1 => Claim::Led { stored },
-            _ => Claim::Failed(record.unwrap_or_default().into()),
+            _ => Claim::Failed(told),
         })
     }
 

@@ -140,7 +140,7 @@ impl Inner {
             Either::Left((fetched, _)) => fetched,
             // Of no use to anyone who comes now: somebody else may fetch.
             Either::Right((_, fetching)) => {
-                leader.retire();
+                leader.retire().await;
                 lease = None;
                 fetching.await
             }
@@ -309,7 +309,8 @@ impl Inner {
             anew: wish.anew,
         };
         let ticket = self.memory.ticket(key);
-        let lead = leading.lead(key, |stored, waited| {
+        let take_over = policy.after_wait == AfterWait::Fetch;
+        let lead = leading.lead(key, take_over, |stored, waited| {
             match self.decode_ours(stored, policy.kind, Tier::Redis) {
                 // What changed while another's fetch was waited for is what that fetch brought.
                 Decoded::Entry(entry) => {
@@ -331,15 +332,9 @@ impl Inner {
                 None => Turn::Fetch(None),
             },
             Ok(Lead::Cluster(lease)) => Turn::Fetch(Some(lease)),
-            Ok(Lead::Patience) => match policy.after_wait {
-                AfterWait::Fetch => match self.swallow_count(leading.take_over(key).await) {
-                    Ok(Lead::Cluster(lease)) => Turn::Fetch(Some(lease)),
-                    _ => Turn::Fetch(None),
-                },
-                AfterWait::Fail => {
-                    Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }, None))
-                }
-            },
+            Ok(Lead::Patience) => {
+                Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }, None))
+            }
             Ok(Lead::Found(stored, waited)) => match self.decode_ours(&stored, policy.kind, Tier::Redis) {
                 Decoded::Entry(entry) => match self.admit(entry).await {
                     Some(entry) => {
