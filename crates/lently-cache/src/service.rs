@@ -195,7 +195,7 @@ impl CacheService {
     /// stored.
     ///
     /// # Errors
-    /// The remote tier could not be asked: the memory copy is gone, and the remote one is not served by this process and goes as
+    /// The remote tier could not be asked, or is too full to tell other processes later: the memory copy is gone, and the remote one is not served by this process and goes as
     /// soon as it can be reached ([`repairs`](Self::repairs)). Until then other processes may serve it.
     pub async fn delete(&self, key: &str) -> Result<u64, CacheError> {
         check_key(key).map_err(CacheError::BadKey)?;

@@ -20,9 +20,10 @@ const WORD: &str = "~gone";
 /// More patterns are one that matches everything.
 const MAX_PATTERNS: usize = 1000;
 
-/// The mark holds who made it. Where Redis is full there is none, and the deletion goes on. A younger one stays.
+/// The mark holds who made it. Where Redis is full there is none, and the deletion is an error to be made good: a value that could
+/// not be stored meanwhile might come back. A younger one stays.
 const MARK: &str = "\
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 0";
 
 /// The list has a line for each pattern: its age in milliseconds when the list was written, who deleted it, the pattern.
@@ -43,7 +44,7 @@ if not known and #lines < tonumber(ARGV[4]) then
 elseif not known then
   lines = {'0 0 *\\n'}
 end
-redis.pcall('SET', KEYS[1], table.concat(lines), 'PX', lasts)
+redis.call('SET', KEYS[1], table.concat(lines), 'PX', lasts)
 return 0";
 
 impl RedisClient {

@@ -129,20 +129,24 @@ impl Inner {
         leader.flight.begins_with(&tagged, kept.is_none(), &span);
         self.fetch_began(policy.kind, key);
         let since = tokio::time::Instant::now();
-        // A fetch that panics has failed, and what is kept may be served all the same.
-        let fetching = AssertUnwindSafe(async move { fetch().await }.instrument(span.clone())).catch_unwind();
-        let fetching = pin!(tokio::time::timeout(policy.fetch_timeout, fetching));
         let taken = lease.as_ref().map_or_else(CancellationToken::new, Lease::taken);
-        let outdated = pin!(async {
-            select(pin!(leader.flight.retired()), pin!(taken.cancelled())).await;
-        });
-        let fetched = match select(fetching, outdated).await {
-            Either::Left((fetched, _)) => fetched,
-            // Of no use to anyone who comes now: somebody else may fetch.
-            Either::Right((_, fetching)) => {
-                leader.retire().await;
-                lease = None;
-                fetching.await
+        // One that took too long is dropped before anyone is told of it, and may fetch.
+        let fetched = {
+            // A fetch that panics has failed, and what is kept may be served all the same.
+            let fetching = async move { fetch().await }.instrument(span.clone());
+            let fetching = AssertUnwindSafe(fetching).catch_unwind();
+            let fetching = pin!(tokio::time::timeout(policy.fetch_timeout, fetching));
+            let outdated = pin!(async {
+                select(pin!(leader.flight.retired()), pin!(taken.cancelled())).await;
+            });
+            match select(fetching, outdated).await {
+                Either::Left((fetched, _)) => fetched,
+                // Of no use to anyone who comes now: somebody else may fetch.
+                Either::Right((_, fetching)) => {
+                    leader.retire().await;
+                    lease = None;
+                    fetching.await
+                }
             }
         };
         leader.flight.has_fetched();

@@ -121,14 +121,16 @@ impl Inner {
         }
         let mut marks = Tagged::default();
         for _ in 0..SNAPSHOTS {
-            let until = later(self.clock.now(), policy.retention);
+            // The entry is stored once it is fetched, and kept from then on.
+            let lasts = policy.retention + policy.fetch_timeout;
+            let until = later(self.clock.now(), lasts);
             let mut looked = self.tags.look(policy.tags.iter(), self.memory.believed_epoch(), until);
             let unknown = looked.unknown();
             if !unknown.is_empty() {
                 let now = self.clock.now();
                 if self.make_tags_good().await.is_ok()
                     && let Ok(answers) =
-                        self.swallow_count(self.remote.begin_tags(&unknown, policy.retention, now).await)
+                        self.swallow_count(self.remote.begin_tags(&unknown, lasts, now).await)
                 {
                     looked.learn(answers);
                 }

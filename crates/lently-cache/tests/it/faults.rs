@@ -320,3 +320,27 @@ async fn who_wants_it_fetched_anew_does_not_take_what_was_fetched_before_it_came
     assert_eq!(anew.await.expect("an answer").entry.value, "new");
     assert_eq!(before.await.expect("a caller").expect("an answer").entry.value, "old");
 }
+
+/// A node may hold a value that Redis did not take, and would store it later over the deletion.
+#[tokio::test]
+async fn a_deletion_that_a_full_redis_cannot_note_is_refused_and_told_later() {
+    let server = RedisServer::start().await;
+    let (here, there) = (on_redis(&server).await, on_redis(&server).await);
+    up(&here).await;
+    up(&there).await;
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    put(&here.cache, "thing:1", "old").await;
+    assert_eq!(here.cache.repairs().owed, 1);
+    let refused = there.cache.delete("thing:1").await.expect_err("nobody would know of it");
+    assert!(refused.to_string().contains("OOM"), "{refused}");
+    assert_eq!(there.cache.repairs().owed, 1);
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    wait_until("all is told", BOUND, async || {
+        here.cache.repairs().owed == 0 && there.cache.repairs().owed == 0
+    })
+    .await;
+    wait_until("it is gone for all", BOUND, async || {
+        look(&here.cache, "thing:1").await.is_none() && look(&there.cache, "thing:1").await.is_none()
+    })
+    .await;
+}

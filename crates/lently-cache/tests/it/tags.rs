@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheError, CacheService, Controls, Cost, FetchError, Lookup, MAX_TAG_BYTES, MAX_TAGS, MissReason,
-    Outcome, Policy, RemoteConfig, StaleReason, Tags, Tier,
+    CacheError, CacheService, Controls, Cost, FetchError, Fetched, Lookup, MAX_TAG_BYTES, MAX_TAGS,
+    MissReason, Outcome, Policy, RemoteConfig, StaleReason, Tags, Tier,
 };
 use lently_testing::{RedisServer, wait_until};
 use tempfile::TempDir;
@@ -265,4 +265,23 @@ async fn unusable_tags_are_refused() {
     let most = Policy { tags: Tags::new((0..MAX_TAGS).map(|n| format!("\"tag\" {n}"))), ..policy() };
     bench.cache.set("thing:1", &most, Bytes::from_static(b"1"), Cost::default()).await.expect("a set");
     assert!(look(&bench.cache, "thing:1").await.is_some());
+}
+
+#[tokio::test]
+async fn a_tag_is_remembered_for_as_long_as_what_is_fetched_with_it() {
+    let server = RedisServer::start().await;
+    let bench = on_redis(&server).await;
+    tracks(&bench).await;
+    put(&bench.cache, "thing:other", &["a"]).await;
+    let policy = tagged(&["a"]);
+    // Enough for what is stored now, and not for what is stored in a quarter of a second.
+    let lasts = policy.retention + Duration::from_millis(200);
+    server.cli(&["PEXPIRE", "lently-test:~tag:a", &lasts.as_millis().to_string()]);
+    let answer = bench.cache.get_or_set("thing:1", &policy, || async {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        Ok(Fetched::new("1"))
+    });
+    answer.await.expect("an answer");
+    let left = |key: &str| server.cli(&["PTTL", key]).parse::<u64>().expect("a life");
+    assert!(left("lently-test:thing:1") <= left("lently-test:~tag:a"));
 }
