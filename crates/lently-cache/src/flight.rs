@@ -161,6 +161,11 @@ impl Flight {
         self.is_all_new.store(is_all_new, Relaxed);
     }
 
+    /// It may store what it fetches from now on: whoever deleted the key did so before.
+    pub(crate) async fn unfence(&self) {
+        *self.fence.lock().await = false;
+    }
+
     /// Its fetch is over: whoever wants it fetched anew comes too late for it.
     pub(crate) fn has_fetched(&self) {
         self.is_fetched.store(true, Relaxed);

@@ -126,6 +126,7 @@ impl Inner {
         };
         let tagged = self.snapshot(policy).await;
         let span = spans::fetching(&leader.launched_by, policy.kind);
+        leader.flight.unfence().await;
         leader.flight.begins_with(&tagged, kept.is_none(), &span);
         self.fetch_began(policy.kind, key);
         let since = tokio::time::Instant::now();
@@ -217,8 +218,8 @@ impl Inner {
         if !leader.is_to_be_stored() {
             return Landed::Fetched { entry, stored: false };
         }
-        if !entry.tagged.is_unchanged() {
-            // Something was heard; whether it was an invalidation, the tier knows.
+        if !entry.tagged.is_unchanged() || entry.tagged.is_unknown() {
+            // Something was heard, or could not be learned; whether it was an invalidation, the tier knows.
             match self.judge_tags(&entry.tagged).await {
                 Ok(Verdict::Valid(tagged)) => entry = entry.with_tagged(tagged),
                 Ok(_) => return Landed::Fetched { entry, stored: false },
@@ -312,6 +313,22 @@ impl Inner {
             patience: policy.fetch_timeout,
             anew: wish.anew,
         };
+        // What was waited for may not do after all, for a tag of it was changed a moment ago: then once more, for the lease.
+        for _ in 0..2 {
+            if let Some(turn) = self.take_the_lead_with(&leading, key, policy, wish).await {
+                return turn;
+            }
+        }
+        Turn::Fetch(None)
+    }
+
+    async fn take_the_lead_with(
+        &self,
+        leading: &Leading<'_>,
+        key: &Arc<str>,
+        policy: &Policy,
+        wish: &Wish,
+    ) -> Option<Turn> {
         let ticket = self.memory.ticket(key);
         let take_over = policy.after_wait == AfterWait::Fetch;
         let lead = leading.lead(key, take_over, |stored, waited| {
@@ -327,7 +344,7 @@ impl Inner {
                 _ => false,
             }
         });
-        match self.swallow_count(lead.await) {
+        Some(match self.swallow_count(lead.await) {
             // Without Redis each process fetches for itself.
             Err(_) | Ok(Lead::Alone) => Turn::Fetch(None),
             Ok(Lead::Failed(record)) => match decode(&record) {
@@ -339,18 +356,15 @@ impl Inner {
             Ok(Lead::Patience) => {
                 Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }, None))
             }
-            Ok(Lead::Found(stored, waited)) => match self.decode_ours(&stored, policy.kind, Tier::Redis) {
-                Decoded::Entry(entry) => match self.admit(entry).await {
-                    Some(entry) => {
-                        self.memory.fill(key, &entry, ticket, self.clock.now());
-                        Turn::Land(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
-                    }
-                    // A tag of it was changed a moment ago.
-                    None => Turn::Fetch(None),
-                },
-                // Its retention was not over a moment ago.
-                _ => Turn::Fetch(None),
-            },
-        }
+            Ok(Lead::Found(stored, waited)) => {
+                let Decoded::Entry(entry) = self.decode_ours(&stored, policy.kind, Tier::Redis) else {
+                    // Its retention was not over a moment ago.
+                    return None;
+                };
+                let entry = self.admit(entry).await?;
+                self.memory.fill(key, &entry, ticket, self.clock.now());
+                Turn::Land(if waited { Landed::Shared(entry) } else { Landed::Found(entry) })
+            }
+        })
     }
 }
