@@ -12,7 +12,7 @@ use crate::{
     entry::{Entry, FetchError, StaleReason},
     pattern::Pattern,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     tags::Tagged,
@@ -39,7 +39,28 @@ pub(crate) enum Landed {
 /// The flights under way, by key.
 #[derive(Default)]
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<Arc<str>, Arc<Flight>, Hashing>>,
+    places: Mutex<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    /// Those that are joined.
+    under_way: HashMap<Arc<str>, Arc<Flight>, Hashing>,
+    /// Those that nobody joins any more, and that fetch what they may store: a deletion has to find them.
+    apart: Vec<(Arc<str>, Arc<Flight>)>,
+}
+
+impl Places {
+    /// Lets nobody join the flight any more.
+    fn part(&mut self, key: &Arc<str>, flight: Arc<Flight>) {
+        if flight.is_fetching() {
+            self.apart.push((key.clone(), flight));
+        }
+    }
+
+    fn has(&self, key: &str, flight: &Arc<Flight>) -> bool {
+        self.under_way.get(key).is_some_and(|current| Arc::ptr_eq(current, flight))
+    }
 }
 
 pub(crate) struct Flight {
@@ -81,70 +102,83 @@ pub(crate) struct Leader {
 impl Flights {
     /// Joins the key's flight, or begins one. `store`: whether the caller lets what is fetched be stored.
     pub(crate) fn board(self: &Arc<Self>, key: &Arc<str>, store: bool) -> Boarding {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = &mut self.lock().under_way;
         if let Some(flight) = under_way.get(key) {
             flight.is_to_be_stored.fetch_or(store, Relaxed);
             return Boarding::Join(flight.clone());
         }
-        let leader = Leader::new(self.clone(), key.clone(), store, false);
+        let leader = Leader::new(self.clone(), key.clone(), store);
         under_way.insert(key.clone(), leader.flight.clone());
         Boarding::Lead(leader)
     }
 
     /// The key's flight, without joining it.
     pub(crate) fn look(&self, key: &str) -> Option<Arc<Flight>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.lock().under_way.get(key).cloned()
     }
 
     /// Forbids the key's flight to store what it brings, and lets the next caller begin a new one.
     pub(crate) async fn fence(&self, key: &str) {
-        let flight = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        if let Some(flight) = flight {
-            *flight.fence.lock().await = true;
-        }
+        self.fence_where(|other| other == key).await;
     }
 
     /// Lets the next caller of the key begin a new flight: a tag of this one was changed.
     pub(crate) fn retire(&self, key: &str, flight: &Arc<Flight>) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
-            under_way.remove(key);
+        let mut places = self.lock();
+        if places.has(key, flight) {
+            places.under_way.remove(key);
         }
+        drop(places);
         flight.retired.cancel();
     }
 
     /// Lets nobody join a flight any more that began while the key was being changed and may have found what was there before.
     /// To be called once the change is made; what it fetches may be stored, for that fetch began after the change did.
     pub(crate) fn part(&self, key: &str) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.get(key).is_some_and(|flight| !flight.is_all_new.load(Relaxed)) {
-            under_way.remove(key);
-        }
+        self.part_where(|other| other == key);
     }
 
     /// The same for every key that matches.
     pub(crate) fn part_matching(&self, pattern: &Pattern) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|key, flight| flight.is_all_new.load(Relaxed) || !pattern.matches(key));
+        self.part_where(|key| pattern.matches(key));
+    }
+
+    fn part_where(&self, is_changed: impl Fn(&str) -> bool) {
+        let mut places = self.lock();
+        let parted: Vec<_> = places
+            .under_way
+            .extract_if(|key, flight| !flight.is_all_new.load(Relaxed) && is_changed(key))
+            .collect();
+        for (key, flight) in parted {
+            places.part(&key, flight);
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        let places = self.lock();
+        places.under_way.is_empty() && places.apart.is_empty()
     }
 
     /// The same as a fence for every key that matches; for every key at all without a pattern.
     pub(crate) async fn fence_matching(&self, pattern: Option<&Pattern>) {
+        self.fence_where(|key| pattern.is_none_or(|pattern| pattern.matches(key))).await;
+    }
+
+    async fn fence_where(&self, is_changed: impl Fn(&str) -> bool) {
         let flights: Vec<_> = {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            under_way
-                .extract_if(|key, _| pattern.is_none_or(|pattern| pattern.matches(key)))
-                .map(|(_, flight)| flight)
-                .collect()
+            let mut places = self.lock();
+            let Places { under_way, apart } = &mut *places;
+            let joined = under_way.extract_if(|key, _| is_changed(key));
+            joined.chain(apart.extract_if(.., |(key, _)| is_changed(key))).collect()
         };
-        for flight in flights {
+        for (_, flight) in flights {
             *flight.fence.lock().await = true;
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,17 +187,6 @@ impl Flight {
     pub(crate) async fn wait(&self) -> Landed {
         self.over.cancelled().await;
         self.landed.get().cloned().unwrap_or(Landed::Failed(FetchError::Abandoned, None))
-    }
-
-    /// Its fetch begins, with these versions of its tags; `is_all_new` unless it has something older to land with.
-    pub(crate) fn begins_with(&self, tagged: &Tagged, is_all_new: bool, span: &Span) {
-        let _ = self.tagged.set((tagged.clone(), span.clone()));
-        self.is_all_new.store(is_all_new, Relaxed);
-    }
-
-    /// It may store what it fetches from now on: whoever deleted the key did so before.
-    pub(crate) async fn unfence(&self) {
-        *self.fence.lock().await = false;
     }
 
     /// Its fetch is over: whoever wants it fetched anew comes too late for it.
@@ -204,11 +227,11 @@ impl Flight {
 }
 
 impl Leader {
-    fn new(flights: Arc<Flights>, key: Arc<str>, store: bool, fenced: bool) -> Self {
+    fn new(flights: Arc<Flights>, key: Arc<str>, store: bool) -> Self {
         let flight = Flight {
             landed: OnceLock::new(),
             over: CancellationToken::new(),
-            fence: AsyncMutex::new(fenced),
+            fence: AsyncMutex::new(false),
             is_to_be_stored: AtomicBool::new(store),
             tagged: OnceLock::new(),
             is_all_new: AtomicBool::new(false),
@@ -220,12 +243,24 @@ impl Leader {
 
     /// Whether anyone who waits lets the value be stored. If not, nobody joins any more who would.
     pub(crate) fn is_to_be_stored(&self) -> bool {
-        let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.flights.lock();
         let store = self.flight.is_to_be_stored.load(Relaxed);
-        if !store && under_way.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-            under_way.remove(&self.key);
+        if !store && places.has(&self.key, &self.flight) {
+            places.under_way.remove(&self.key);
         }
         store
+    }
+
+    /// Its fetch begins, with these versions of its tags; `is_all_new` unless it has something older to land with. Whoever deleted the
+    /// key did so before: what is fetched now may be stored, unless the key is deleted again.
+    pub(crate) async fn begins_with(&self, tagged: &Tagged, is_all_new: bool, span: &Span) {
+        *self.flight.fence.lock().await = false;
+        let mut places = self.flights.lock();
+        let _ = self.flight.tagged.set((tagged.clone(), span.clone()));
+        self.flight.is_all_new.store(is_all_new, Relaxed);
+        if !places.has(&self.key, &self.flight) {
+            places.part(&self.key, self.flight.clone());
+        }
     }
 
     /// Lets the next caller begin a new flight: what this one brings is of the past, and not to be stored.
@@ -237,11 +272,10 @@ impl Leader {
     /// Ends the flight with what there is for now, and goes on as another one in its place: whoever comes later joins that.
     pub(crate) fn land_and_go_on(self, landed: Landed) -> Self {
         let mut next = {
-            let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let under_way = &mut self.flights.lock().under_way;
             let place = under_way.get_mut(&self.key).filter(|place| Arc::ptr_eq(place, &self.flight));
             let store = self.flight.is_to_be_stored.load(Relaxed);
-            // Without a place it was fenced, and what it goes on to fetch is not to be stored either.
-            let next = Self::new(self.flights.clone(), self.key.clone(), store, place.is_none());
+            let next = Self::new(self.flights.clone(), self.key.clone(), store);
             if let Some(place) = place {
                 *place = next.flight.clone();
             }
@@ -260,11 +294,12 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if under_way.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-            under_way.remove(&self.key);
+        let mut places = self.flights.lock();
+        if places.has(&self.key, &self.flight) {
+            places.under_way.remove(&self.key);
         }
-        drop(under_way);
+        places.apart.retain(|(_, flight)| !Arc::ptr_eq(flight, &self.flight));
+        drop(places);
         self.flight.over.cancel();
     }
 }

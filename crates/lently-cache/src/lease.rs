@@ -29,7 +29,7 @@ use crate::{
 /// How often an owner gives a sign of life: twice may be missed.
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 /// Waiting longer would only be a way to overflow a clock.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST_PATIENCE: Duration = Duration::from_secs(86_400);
 /// Redis drops an expired key when it is asked for it; so much later it is asked.
 const AFTER_EXPIRY: Duration = Duration::from_millis(5);
 
@@ -166,8 +166,9 @@ pub(crate) struct Leading<'a> {
     pub watchers: &'a Arc<Watchers>,
     pub tokens: &'a Tokens,
     pub upkeep: &'a TaskTracker,
-    /// How long an owner is waited for.
+    /// How long an owner is waited for, and until when all of them together.
     pub patience: Duration,
+    pub until: Instant,
     /// Whether a remembered failure is no reason not to fetch.
     pub anew: bool,
 }
@@ -177,8 +178,7 @@ impl Leading<'_> {
     /// waited for.
     ///
     /// An owner is waited for as long as `patience` says, from when it was first seen on. Then one of those who wait takes the lease
-    /// from it, where `take_over` says so, and the others wait for that one: not each takes it from the one before. Nobody waits
-    /// for longer than twice that in all.
+    /// from it, where `take_over` says so, and the others wait for that one: not each takes it from the one before.
     pub(crate) async fn lead(
         &self,
         key: &Arc<str>,
@@ -187,8 +187,7 @@ impl Leading<'_> {
     ) -> Result<Lead, CacheError> {
         let mut watch = self.watchers.watch(key);
         let token = self.tokens.draw();
-        let patience = self.patience.min(LONGEST_PATIENCE);
-        let last = Instant::now() + patience * 2;
+        let (patience, last) = (self.patience.min(LONGEST_PATIENCE), self.until);
         let (mut owner, mut until) = (Bytes::new(), last);
         let (mut waited, mut seen) = (false, Bytes::new());
         loop {
@@ -403,9 +402,7 @@ impl Standing {
             Renewal::Ended => {
                 self.lost.store(true, Relaxed);
                 // Whoever changed the key leaves what forbids to commit; who came to look may have taken that away.
-                if redis.is_changed(key, &self.seen, self.since).await? {
-                    self.taken.cancel();
-                }
+                self.look(redis, key).await?;
             }
             Renewal::Taken => {
                 self.lost.store(true, Relaxed);
@@ -414,13 +411,25 @@ impl Standing {
         }
         Ok(())
     }
+
+    /// Whether the key was changed, once nobody has the lease that forbids it.
+    async fn look(&self, redis: &RedisClient, key: &str) -> Result<(), CacheError> {
+        if redis.is_changed(key, &self.seen, self.since).await? {
+            self.taken.cancel();
+        }
+        Ok(())
+    }
 }
 
 async fn renew_now_and_then(redis: RedisClient, key: Arc<str>, token: String, standing: Arc<Standing>) {
-    while !standing.lost.load(Relaxed) {
+    while !standing.taken.is_cancelled() {
         sleep(RENEW_EVERY).await;
         // An error is counted where it came from; while Redis cannot be asked nothing is known.
-        let _ = standing.renew(&redis, &key, &token).await;
+        let _ = if standing.lost.load(Relaxed) {
+            standing.look(&redis, &key).await
+        } else {
+            standing.renew(&redis, &key, &token).await
+        };
     }
 }
 

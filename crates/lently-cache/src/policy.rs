@@ -65,7 +65,7 @@ pub struct Controls {
     /// What a value is worth that is no longer fresh.
     pub stale: AcceptStale,
     /// No stored value will do: fetch anew, also where a failure is remembered. What the tiers have is replaced; on a failure
-    /// it stays, and the failure is the answer.
+    /// it stays, and the failure is the answer. What another process has fetched and is just storing counts as anew.
     pub no_cache: bool,
     /// What is fetched for this caller is not stored; if another caller waits for the same fetch, it is, for that one. A
     /// stored value will do.

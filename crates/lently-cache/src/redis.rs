@@ -250,7 +250,11 @@ impl RedisClient {
         while let Some((node, keys)) = walk.next().await? {
             deleted += self.unlink(&node, keys).await?;
         }
-        forbidden.map(|()| deleted)
+        if forbidden.is_err() {
+            // What was deleted may have made room for the mark.
+            self.forbid_matching(pattern, age).await?;
+        }
+        Ok(deleted)
     }
 
     /// Deletes all our keys and nobody else's; how many there were.

@@ -67,7 +67,7 @@ impl World {
         if let Some(stale) = stale {
             leader = leader.land_and_go_on(Landed::Stale(entry(stale), StaleReason::Refreshing));
         }
-        leader.flight.begins_with(&Tagged::default(), stale.is_none(), &tracing::Span::none());
+        leader.begins_with(&Tagged::default(), stale.is_none(), &tracing::Span::none()).await;
         let fetching = Fetching::begin(&self);
         yield_now().await;
         let value = self.truth.load(SeqCst);
@@ -286,6 +286,39 @@ fn what_was_there_or_fetched_before_a_change_is_neither_stored_nor_served_after_
     old_served.assert("a caller of before the change is served what is not stored");
     new_stored.assert("what was fetched after it is stored");
     failed.assert("a fetch after it fails");
+}
+
+#[test]
+fn a_flight_that_lost_its_place_to_one_change_is_found_by_the_next() {
+    let (served_between, stored_last) = (Seen::default(), Seen::default());
+    let (between, last) = (served_between.clone(), stored_last.clone());
+    under(12_000, move || {
+        let world = World::perhaps_stale(0.5);
+        let callers = (0..2).map(|_| {
+            let (world, between) = (world.clone(), between.clone());
+            spawn(async move {
+                if let (Landed::Fetched { entry, stored: false }, _) = world.get_or_set(true).await {
+                    between.note_if(number(&entry) == 1);
+                }
+            })
+        });
+        let changes = {
+            let world = world.clone();
+            spawn(async move {
+                for truth in [1, 2] {
+                    world.truth.store(truth, SeqCst);
+                    yield_now().await;
+                    world.delete().await;
+                }
+            })
+        };
+        all(callers.chain([changes]).collect::<Vec<_>>());
+        block_on(world.settle());
+        assert!(!matches!(world.stored(), Some(0 | 1)), "of before the second change: {:?}", world.stored());
+        last.note_if(world.stored() == Some(2));
+    });
+    served_between.assert("what was fetched between the changes is served to who waited and not stored");
+    stored_last.assert("what was fetched after the second is stored");
 }
 
 #[test]

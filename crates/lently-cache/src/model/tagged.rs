@@ -127,7 +127,7 @@ impl World {
             return leader.land(Landed::Found(found));
         }
         let tagged = self.snapshot().await;
-        leader.flight.begins_with(&tagged, true, &tracing::Span::none());
+        leader.begins_with(&tagged, true, &tracing::Span::none()).await;
         yield_now().await;
         let mut entry = entry(self.truth.load(SeqCst)).with_tagged(tagged);
         yield_now().await;

@@ -19,6 +19,8 @@ use crate::{breaker::Breaker, error::CacheError};
 
 /// The code of Redis' answer where a key holds something else than a string.
 const WRONG_TYPE: &str = "WRONGTYPE";
+/// The same where it has no room for what it is to take.
+const FULL: &str = "OOM";
 /// The same where it is a replica.
 const READ_ONLY: &str = "READONLY";
 
@@ -178,7 +180,11 @@ impl Node {
         }
         let told = error.to_string();
         self.swallowed.fetch_add(1, Ordering::Relaxed);
-        if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
+        if error.code() == Some(FULL) {
+            // It reads and deletes as before.
+            self.succeeded();
+            self.link.note_error(told.clone());
+        } else if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
             self.link.suspect(told.clone());
         } else if error.code() == Some(READ_ONLY) {
             // It was the primary, and another one is now.

@@ -63,7 +63,7 @@ impl CacheService {
             now,
         });
         let has_value =
-            [Some(&mine), theirs.as_ref()].into_iter().flatten().any(|seen| seen.report.value.is_some());
+            [Some(&mine), theirs.as_ref()].into_iter().flatten().any(|seen| seen.unjudged.is_some());
         let near = if has_value { Vec::new() } else { inner.near(key, now).await };
         let tiers = [inner.memory.is_on().then_some(mine.report), theirs.map(|seen| seen.report)];
         Ok(Explanation {
@@ -205,9 +205,12 @@ impl Inner {
             Found::Outdated(entry) => (entry, Belief::Ignored),
             Found::Expired => return empty(Tier::Memory, TierState::Expired, 0, failure),
             Found::Absent => {
-                let owed = self.repairs.value(key).filter(|entry| now < entry.retain_until);
                 let absent = empty(Tier::Memory, TierState::Absent, 0, failure);
-                return Seen { entry: owed.clone(), unjudged: owed, belief: Belief::Unwritten, ..absent };
+                let owed = self.repairs.value(key).filter(|entry| now < entry.retain_until);
+                let Some(owed) = owed else { return absent };
+                // Memory has it no longer; a caller is given it all the same, as its tags let it.
+                let owed = self.seen(owed, 0, Belief::Unwritten, failure, now).await;
+                return Seen { report: absent.report, ..owed };
             }
         };
         let bytes = entry.value.len() as u64;

@@ -26,7 +26,7 @@ use crate::{
     envelope::{self, Decoded},
     failure::{decode, encode},
     flight::{Landed, Leader},
-    lease::{Lead, Leading, Lease},
+    lease::{LONGEST_PATIENCE, Lead, Leading, Lease},
     policy::{AfterWait, Policy},
     remote::Remote,
     tags::{Tagged, Verdict},
@@ -126,8 +126,7 @@ impl Inner {
         };
         let tagged = self.snapshot(policy).await;
         let span = spans::fetching(&leader.launched_by, policy.kind);
-        leader.flight.unfence().await;
-        leader.flight.begins_with(&tagged, kept.is_none(), &span);
+        leader.begins_with(&tagged, kept.is_none(), &span).await;
         self.fetch_began(policy.kind, key);
         let since = tokio::time::Instant::now();
         let taken = lease.as_ref().map_or_else(CancellationToken::new, Lease::taken);
@@ -311,6 +310,7 @@ impl Inner {
             tokens: &self.tokens,
             upkeep: &self.upkeep,
             patience: policy.fetch_timeout,
+            until: tokio::time::Instant::now() + policy.fetch_timeout.min(LONGEST_PATIENCE) * 2,
             anew: wish.anew,
         };
         // What was waited for may not do after all, for a tag of it was changed a moment ago: then once more, for the lease.

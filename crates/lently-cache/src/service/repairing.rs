@@ -177,6 +177,13 @@ impl Inner {
             None => false,
         };
         let stored = stored || redis.set_late(key, &bytes, ttl, entry.began_at(), since).await?;
+        if !stored
+            && let Some((held, _)) = redis.leased(key).await?
+            && str::from_utf8(&held).is_ok_and(|token| self.tokens.drew(token))
+        {
+            // Of a claim whose answer did not come, and which is given back; or of a fetch whose value makes up for this one.
+            return Err(CacheError::Resting { reason: "this process holds the lease".to_owned() });
+        }
         if stored {
             self.memory.keep(key, &entry, &writing, Written::Remotely, now);
         }

@@ -122,7 +122,7 @@ impl Inner {
         let mut marks = Tagged::default();
         for _ in 0..SNAPSHOTS {
             // The entry is stored once it is fetched, and kept from then on.
-            let lasts = policy.retention + policy.fetch_timeout;
+            let lasts = policy.retention.saturating_add(policy.fetch_timeout);
             let until = later(self.clock.now(), lasts);
             let mut looked = self.tags.look(policy.tags.iter(), self.memory.believed_epoch(), until);
             let unknown = looked.unknown();
