@@ -135,33 +135,59 @@ impl fmt::Display for Measured {
     }
 }
 
-/// Measures everything, with so many `keys` for the invalidation by tag and the deletion by pattern, and tells `told` what comes next. About two minutes with
-/// a million keys.
+/// Measures everything, or what has `only` in its name, with so many `keys` for the invalidation by tag and the deletion by pattern,
+/// and tells `told` what comes next. About two minutes with a million keys.
 ///
 /// # Errors
 /// There is no `redis-server`, or what was to be measured did not work.
-pub async fn run(keys: u64, mut told: impl FnMut(&str)) -> Result<Vec<Measured>, BenchError> {
+pub async fn run(
+    keys: u64,
+    only: Option<&str>,
+    mut told: impl FnMut(&str),
+) -> Result<Vec<Measured>, BenchError> {
     let server = Server::start().await?;
     let mut lines = Vec::new();
+    let mut is_wanted = |name: &str| {
+        let wanted = only.is_none_or(|only| name.contains(only));
+        if wanted {
+            told(name);
+        }
+        wanted
+    };
     // First, while nothing that was freed lies about to be taken again.
-    told("bytes of an entry in memory");
-    lines.extend(sizes::in_memory().await?);
-    told("hits in memory");
-    lines.extend(hits::in_memory().await?);
-    told("hits in Redis");
-    lines.extend(hits::in_redis(&server).await?);
-    told("50 ids at once");
-    lines.extend(bulk::of_50(&server).await?);
-    told("waiters on one fetch");
-    lines.extend(coalescing::waiters(&server).await?);
-    told("changes by another node");
-    lines.extend(coalescing::changes(&server).await?);
-    told("bytes of an entry in Redis");
-    lines.extend(sizes::in_redis(&server).await?);
-    told("invalidation by tag");
-    lines.extend(tags::invalidate(&server, keys).await?);
-    told("deletion by pattern");
-    lines.extend(patterns::delete(&server, keys).await?);
+    if is_wanted("bytes of an entry in memory") {
+        lines.extend(sizes::in_memory().await?);
+    }
+    if is_wanted("hits in memory") {
+        lines.extend(hits::in_memory().await?);
+    }
+    if is_wanted("hits in Redis") {
+        lines.extend(hits::in_redis(&server).await?);
+    }
+    if is_wanted("50 ids at once") {
+        lines.extend(bulk::of_50(&server).await?);
+    }
+    if is_wanted("waiters on one fetch") {
+        lines.extend(coalescing::waiters(&server).await?);
+    }
+    if is_wanted("changes by another node") {
+        lines.extend(coalescing::changes(&server).await?);
+    }
+    if is_wanted("bytes of an entry in Redis") {
+        lines.extend(sizes::in_redis(&server).await?);
+    }
+    if is_wanted("invalidation by tag") {
+        lines.extend(tags::invalidate(&server, keys).await?);
+    }
+    if is_wanted("deletion by pattern") {
+        lines.extend(patterns::delete(&server, keys).await?);
+    }
+    if lines.is_empty() {
+        return Err(BenchError::Wrong(format!(
+            "no measurement has `{}` in its name",
+            only.unwrap_or_default()
+        )));
+    }
     Ok(lines)
 }
 

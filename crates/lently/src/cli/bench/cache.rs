@@ -8,7 +8,7 @@ use crate::cli::{CliError, Terminal, print, tell};
 
 pub(super) async fn run(keys: u64, json: bool, terminal: Terminal) -> Result<(), CliError> {
     let told = |next: &str| tell(&format!("measuring {next} …"));
-    let measured = bench::run(keys, told).await.map_err(|error| CliError::of(&error))?;
+    let measured = bench::run(keys, None, told).await.map_err(|error| CliError::of(&error))?;
     if json {
         print(&format!("{}\n", json!({ "measured": measured })))?;
     } else {
