@@ -4,18 +4,20 @@
 //! The format is told byte by byte in `docs/cache-envelope.md`; files of every released version are kept in
 //! `tests/it/golden` and read by a test.
 
-use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
+mod header;
+
+use std::{borrow::Cow, cell::RefCell, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use zstd::bulk::{Compressor, Decompressor};
 
+use self::header::{Encoding, Header, Version};
 use crate::{
     clock::{between, later},
     entry::{Entry, Facts, Tier},
     policy::{Cost, Kind, Policy},
-    tags::{Tagged, parse_version},
+    tags::Tagged,
 };
 
 /// The version of the envelope itself.
@@ -28,57 +30,6 @@ const MAX_HEADER_BYTES: usize = 4096;
 const COMPRESS_FROM_BYTES: usize = 1024;
 /// zstd's own default: on comments a third of the size at several hundred megabytes a second.
 const COMPRESSION_LEVEL: i32 = 3;
-
-#[derive(Serialize, Deserialize)]
-struct Header<'a> {
-    envelope: u16,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    schema: u16,
-    fetched_at: Timestamp,
-    fresh_until: Timestamp,
-    stale_until: Timestamp,
-    retain_until: Timestamp,
-    #[serde(default)]
-    cost: Cost,
-    #[serde(borrow)]
-    etag: Cow<'a, str>,
-    #[serde(borrow, default)]
-    tags: BTreeMap<Cow<'a, str>, Version>,
-    encoding: Encoding,
-    /// The value's size before encoding.
-    length: u64,
-}
-
-/// The version of a tag: sixteen hexadecimal digits, for it is too large for other languages' numbers.
-#[derive(Clone, Copy)]
-struct Version(u64);
-
-impl Serialize for Version {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:016x}", self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <Cow<'de, str>>::deserialize(deserializer)?;
-        parse_version(&text).map(Self).ok_or_else(|| serde::de::Error::custom("it is no version"))
-    }
-}
-
-impl Header<'_> {
-    fn tagged(&self) -> Tagged {
-        Tagged::read(self.tags.iter().map(|(tag, version)| (Arc::from(&**tag), version.0)))
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Encoding {
-    Identity,
-    Zstd,
-}
 
 /// What a stored value turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -174,7 +125,7 @@ pub(crate) fn decode(
         }
         return decode_bare(stored, tier, now, bare);
     }
-    let Some((header, split)) = read_header(stored) else { return Decoded::Unreadable };
+    let Some((header, split)) = Header::read(stored) else { return Decoded::Unreadable };
     if header.envelope != FORMAT || header.kind != kind.name || header.schema != kind.schema {
         return Decoded::Unreadable;
     }
@@ -215,7 +166,7 @@ pub(crate) fn cost_of(stored: &[u8]) -> Cost {
     if !is_ours(stored) {
         return Cost::default();
     }
-    read_header(stored).map(|(header, _)| header.cost).unwrap_or_default()
+    Header::read(stored).map(|(header, _)| header.cost).unwrap_or_default()
 }
 
 /// What the header of a stored value says of its times, whatever its kind; `None` without a readable header.
@@ -223,7 +174,7 @@ pub(crate) fn times(stored: &[u8]) -> Option<Times> {
     if !is_ours(stored) {
         return None;
     }
-    let (header, _) = read_header(stored)?;
+    let (header, _) = Header::read(stored)?;
     let fresh_until = header.fresh_until.min(header.retain_until);
     Some(Times { fetched_at: header.fetched_at, fresh_until, tagged: header.tagged() })
 }
@@ -233,7 +184,7 @@ pub(crate) fn expired(head: &[u8], now: Timestamp) -> Option<Bytes> {
     if !is_ours(head) {
         return None;
     }
-    let (mut header, _) = read_header(head)?;
+    let (mut header, _) = Header::read(head)?;
     let at = now.max(header.fetched_at);
     if at < header.fresh_until {
         let window = between(header.fresh_until, header.stale_until);
@@ -267,14 +218,6 @@ pub(crate) struct BareLife {
     pub ttl: Option<Duration>,
     /// The whole life a value of the kind has.
     pub fresh: Duration,
-}
-
-fn read_header(stored: &[u8]) -> Option<(Header<'_>, usize)> {
-    let window = &stored[..stored.len().min(MAX_HEADER_BYTES)];
-    let split = window.iter().position(|&b| b == b'\n')?;
-    // As a whole, for what is skipped is not looked at.
-    let header = str::from_utf8(&window[..split]).ok()?;
-    Some((serde_json::from_str(header).ok()?, split))
 }
 
 /// A value that another program wrote without a header: readable if it is JSON and has a remaining life.
