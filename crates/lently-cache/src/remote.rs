@@ -67,7 +67,8 @@ impl Remote {
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
         match self {
             Self::None => Ok(None),
-            Self::Disk(disk) => disk.get(key).await,
+            // Boxed, for it would make the future of a look in Redis larger.
+            Self::Disk(disk) => Box::pin(disk.get(key)).await,
             Self::Redis(redis) => redis.get(key).await,
         }
     }

@@ -120,7 +120,8 @@ impl Inner {
         let mut found = self.memory.get(key, now);
         let mut told = Ok(());
         if !matches!(found, Found::Trusted(_)) && self.repairs.owes(key) {
-            told = self.make_good(key).await;
+            // Boxed, as whatever seldom waits here: it would make the future of every look several times as large.
+            told = Box::pin(self.make_good(key)).await;
             found = self.memory.get(key, now);
         }
         let mut unwritten = false;
@@ -170,7 +171,8 @@ impl Inner {
     ) -> Lookup {
         let Held { tier, ticket, entry: held, unwritten, nothing, told: _ } = held;
         let found = match stored {
-            Ok(Some(stored)) => self.decode(&stored, kind, tier, key, fresh).await,
+            Ok(Some(stored)) if envelope::is_ours(&stored) => self.decode_ours(&stored, kind, tier),
+            Ok(Some(stored)) => Box::pin(self.decode(&stored, kind, tier, key, fresh)).await,
             Ok(None) => Decoded::Absent,
             Err(CacheError::WrongType) => return Lookup::Missing(MissReason::Unreadable),
             Err(_) => {
@@ -192,8 +194,11 @@ impl Inner {
                     self.memory.remove_outdated(key);
                     return Lookup::Missing(MissReason::Invalidated);
                 };
-                self.memory.fill(&Arc::from(key), &entry, ticket, self.clock.now());
-                Lookup::of(entry, self.clock.now())
+                let now = self.clock.now();
+                if self.memory.is_on() {
+                    self.memory.fill(&Arc::from(key), &entry, ticket, now);
+                }
+                Lookup::of(entry, now)
             }
             Decoded::Absent => {
                 match held {

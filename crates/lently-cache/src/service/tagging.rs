@@ -186,6 +186,7 @@ impl Inner {
         if entry.tagged.is_empty() {
             return Some(entry);
         }
-        self.judge_tags(&entry.tagged).await.ok()?.apply(entry)
+        // Boxed, for most entries have none.
+        Box::pin(self.judge_tags(&entry.tagged)).await.ok()?.apply(entry)
     }
 }
