@@ -10,6 +10,7 @@ mod lease;
 mod link;
 mod many;
 mod node;
+mod reads;
 mod sentinel;
 mod slots;
 mod tags;
@@ -39,6 +40,7 @@ use self::{
     dial::{Address, Dialer},
     link::{Lane, Link, Source},
     node::{Node, Request},
+    reads::Told,
     sentinel::Sentinels,
     tracking::Tracking,
     walk::Walk,
@@ -164,7 +166,8 @@ impl RedisClient {
         let link = Arc::new(Link::new(config, dialer, source, clock, tracking));
         tasks.spawn(link.clone().supervise(stop.clone()));
         link.first_attempt().await;
-        let servers = Servers::One(Arc::new(Node::new(link, command_timeout, swallowed.clone())));
+        let servers =
+            Servers::One(Arc::new(Node::new(link, tasks.clone(), command_timeout, swallowed.clone())));
         Ok(Self(Arc::new(Inner { servers, prefix, words, swallowed, name: chance::draw(), stop })))
     }
 
@@ -183,7 +186,25 @@ impl RedisClient {
     /// As every call: [`CacheError::Resting`] while Redis cannot be asked, [`CacheError::Remote`] if it answered an
     /// error or not in time.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
-        let value: Option<Vec<u8>> = self.run(redis::cmd("GET").arg(self.full(key))).await?;
+        let key = self.full(key);
+        let node = match &self.0.servers {
+            Servers::One(node) => Some(node.clone()),
+            Servers::Cluster(cluster) => cluster.node_of(key.as_bytes()),
+        };
+        let alone = match &node {
+            None => None,
+            Some(node) => match node.reads.alone() {
+                None => match node.read_together(key.clone()).await {
+                    Told::Value(value) => return Ok(value),
+                    Told::Refused(error) => return Err(error),
+                    Told::Unclear => None,
+                },
+                alone => alone,
+            },
+        };
+        // Boxed, for it would make the future of a read that goes with others larger.
+        let value: Option<Vec<u8>> = Box::pin(self.run(redis::cmd("GET").arg(key))).await?;
+        drop(alone);
         Ok(value.map(Bytes::from))
     }
 
@@ -380,7 +401,8 @@ impl RedisClient {
     async fn send<T: FromRedisValue>(&self, lane: Lane, request: Request<'_>) -> Result<T, CacheError> {
         match &self.0.servers {
             Servers::One(node) => node.send(lane, request).await.map_err(CacheError::from),
-            Servers::Cluster(cluster) => cluster.send(lane, request).await,
+            // Boxed, for it would make the future of a call to one server larger.
+            Servers::Cluster(cluster) => Box::pin(cluster.send(lane, request)).await,
         }
     }
 

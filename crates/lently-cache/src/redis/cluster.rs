@@ -294,7 +294,8 @@ impl Cluster {
             Link::new(making.config.clone(), making.dialer.clone(), source, making.clock.clone(), tracking);
         let (link, stop) = (Arc::new(link), making.stop.child_token());
         making.tasks.spawn(link.clone().supervise(stop.clone()));
-        let node = Node::new(link, making.config.command_timeout, making.swallowed.clone());
+        let node =
+            Node::new(link, making.tasks.clone(), making.config.command_timeout, making.swallowed.clone());
         Member { node: Arc::new(node), stop }
     }
 

@@ -10,10 +10,12 @@ use std::{
 
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, aio::MultiplexedConnection};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::{
     dial::Address,
     link::{Lane, Link, LinkState, Status},
+    reads::Reads,
 };
 use crate::{breaker::Breaker, error::CacheError};
 
@@ -99,6 +101,9 @@ impl From<Refused> for CacheError {
 /// A server with its link and its breaker.
 pub(super) struct Node {
     pub link: Arc<Link>,
+    pub(super) reads: Reads,
+    /// Owns the reads that go out together.
+    pub(super) tasks: TaskTracker,
     breaker: Breaker,
     command_timeout: Duration,
     /// Errors that nobody was bothered with, of all servers together.
@@ -106,8 +111,13 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(link: Arc<Link>, command_timeout: Duration, swallowed: Arc<AtomicU64>) -> Self {
-        Self { link, breaker: Breaker::new(), command_timeout, swallowed }
+    pub(super) fn new(
+        link: Arc<Link>,
+        tasks: TaskTracker,
+        command_timeout: Duration,
+        swallowed: Arc<AtomicU64>,
+    ) -> Self {
+        Self { link, reads: Reads::default(), tasks, breaker: Breaker::new(), command_timeout, swallowed }
     }
 
     /// Makes a call on a live connection within the command timeout, if the server may be asked at all.

@@ -2,15 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use lently_cache::{
-    ByteStream, CacheConfig, Clock, LinkState, Lookup, MissReason, Pattern, RedisClient, RedisConfig,
+    ByteStream, CacheConfig, Clock, Cost, LinkState, Lookup, MissReason, Pattern, RedisClient, RedisConfig,
     Transport,
 };
 use lently_testing::{RedisServer, wait_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::support::{
-    BOUND, THING, config, look, manual_clock, on_redis, open_with, put, redis, redis_config,
+    BOUND, THING, config, look, manual_clock, on_redis, open_with, policy, put, redis, redis_config,
 };
 
 #[tokio::test]
@@ -144,6 +145,67 @@ async fn a_key_of_another_type_is_an_unreadable_value_and_no_outage() {
     assert_eq!((bench.cache.health().state, bench.cache.stats().errors), (LinkState::Up, 0));
     put(&bench.cache, "thing:3", "2").await;
     assert_eq!(server.cli(&["TYPE", "lently-test:thing:3"]), "string");
+}
+
+/// Reads at the same moment share round trips. Nobody notices: not by what is answered, nor by who else gives up, nor by a neighbor
+/// that cannot be read.
+#[tokio::test]
+async fn of_many_reads_at_once_each_is_answered_for_its_own_key() {
+    let server = RedisServer::start().await;
+    let bench = open_with(CacheConfig { memory_bytes: 0, ..config(redis(&server), manual_clock()) }).await;
+    wait_until("the link is up", BOUND, async || bench.cache.health().is_up()).await;
+    for n in 0..200 {
+        let (key, value) = (format!("thing:{n}"), Bytes::from(n.to_string()));
+        match n % 4 {
+            0 => drop(server.cli(&["RPUSH", &format!("lently-test:{key}"), "x"])),
+            1 => {}
+            _ => {
+                let stored = bench.cache.set(&key, &policy(), value, Cost::default()).await.expect("a set");
+                assert!(stored.remote);
+            }
+        }
+    }
+    let (gone, stayed): (Vec<_>, Vec<_>) = (0..200)
+        .map(|n| {
+            let cache = bench.cache.clone();
+            (n, bench.tasks.spawn(async move { cache.get(THING, &format!("thing:{n}")).await }))
+        })
+        .partition(|(n, _)| n % 5 == 4);
+    tokio::task::yield_now().await;
+    gone.into_iter().for_each(|(_, read)| read.abort());
+    for (n, read) in stayed {
+        let lookup = read.await.expect("an answer");
+        match n % 4 {
+            0 => assert_eq!(lookup, Lookup::Missing(MissReason::Unreadable), "{n}"),
+            1 => assert_eq!(lookup, Lookup::Missing(MissReason::Absent), "{n}"),
+            _ => assert_eq!(lookup.entry().map(|entry| entry.value.clone()), Some(n.to_string().into())),
+        }
+    }
+    assert_eq!((bench.cache.health().state, bench.cache.stats().errors), (LinkState::Up, 0));
+}
+
+/// Whoever reads while nothing answers is told so within the timeout of a command, alone or with others.
+#[tokio::test]
+async fn of_many_reads_at_once_none_waits_for_longer_than_the_timeout_of_a_command() {
+    let server = RedisServer::start().await;
+    let short = RedisConfig { command_timeout: Duration::from_millis(100), ..redis_config(&server) };
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let client = RedisClient::connect(short, "p:", ["thing".to_owned()], Clock::system(), &tasks, &stop)
+        .await
+        .expect("a client");
+    wait_until("it is connected", BOUND, async || client.ping().await.is_ok()).await;
+    server.stop();
+    let reads = (0..100).map(|n| {
+        let client = client.clone();
+        tasks.spawn(async move { client.get(&format!("k{n}")).await })
+    });
+    let reads: Vec<_> = reads.collect();
+    for read in reads {
+        let answer = tokio::time::timeout(BOUND, read).await.expect("an end").expect("an answer");
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    server.cont();
+    wait_until("it answers again", BOUND, async || matches!(client.get("k1").await, Ok(None))).await;
 }
 
 #[tokio::test]
