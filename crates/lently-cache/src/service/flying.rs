@@ -94,7 +94,8 @@ impl Inner {
                 self.counters.missed_in(policy.kind, began.elapsed());
             }
         }
-        let landed = self.bring(&leader, key, policy, &wish, kept, fetch).await;
+        // Boxed, for most flights end before, and each begins with its future being moved to a task.
+        let landed = Box::pin(self.bring(&leader, key, policy, &wish, kept, fetch)).await;
         leader.land(landed);
     }
 
