@@ -29,7 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::{join, try_join_all};
 use redis::{Cmd, FromRedisValue, RedisResult};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -268,8 +268,12 @@ impl RedisClient {
         let forbidden = self.forbid_matching(pattern, age).await;
         let mut deleted = 0;
         let mut walk = Walk::new(self, pattern);
-        while let Some((node, keys)) = walk.next().await? {
-            deleted += self.unlink(&node, keys).await?;
+        let mut found = walk.next().await?;
+        while let Some((node, keys)) = found {
+            // The next are looked for meanwhile: small steps would else be a wait each.
+            let (gone, next) = join(self.unlink(&node, keys), walk.next()).await;
+            deleted += gone?;
+            found = next?;
         }
         if forbidden.is_err() {
             // What was deleted may have made room for the mark.
