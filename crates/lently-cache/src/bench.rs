@@ -159,7 +159,7 @@ pub async fn run(
         lines.extend(sizes::in_memory().await?);
     }
     if is_wanted("hits in memory") {
-        lines.extend(hits::in_memory().await?);
+        lines.extend(hits::in_memory(&server).await?);
     }
     if is_wanted("hits in Redis") {
         lines.extend(hits::in_redis(&server).await?);

@@ -196,6 +196,13 @@ pub(crate) fn expired(head: &[u8], now: Timestamp) -> Option<Bytes> {
     Some(line.into())
 }
 
+/// The value of so many bytes in what is stored of it, packed; for who measures what others take for that.
+#[cfg(feature = "bench")]
+pub(crate) fn unpack(stored: &Bytes, length: usize) -> Option<Bytes> {
+    let split = stored.iter().position(|&b| b == b'\n')?;
+    decompress(&stored.slice(split + 1..), length as u64)
+}
+
 /// By which bytes at its beginning a stored value is told from another: its header line, or the whole of a bare value.
 pub(crate) fn head(stored: &Bytes) -> Bytes {
     let window = &stored[..stored.len().min(MAX_HEADER_BYTES)];

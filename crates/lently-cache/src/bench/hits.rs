@@ -3,14 +3,16 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
-use tokio::time::Instant;
+use redis::aio::MultiplexedConnection;
+use tokio::{runtime, task::spawn_blocking, time::Instant};
+use tokio_util::task::TaskTracker;
 
 use super::{
     BenchError, KEYS, Measured, PREFIX, ROUNDS, THING, keys, node, open, order, policy, server::Server, value,
 };
 use crate::{
-    entry::Fetched,
+    entry::{FailureClass, FetchFailure, Fetched},
+    envelope,
     policy::Cost,
     redis::RedisConfig,
     service::{CacheService, RemoteConfig},
@@ -27,21 +29,59 @@ const REDIS_TARGET: f64 = 1.15;
 const COST: Cost =
     Cost { quota_units: 3, tokens_in: 6_000, tokens_out: 900, micro_dollars: 1_100, milliseconds: 2_500 };
 
-pub(super) async fn in_memory() -> Result<Vec<Measured>, BenchError> {
-    let (cache, keys, order) = (open(RemoteConfig::None, 64 << 20).await?, keys(), order(200_000));
+/// Of memory alone, and of memory in front of a Redis that tells of changes.
+pub(super) async fn in_memory(server: &Server) -> Result<Vec<Measured>, BenchError> {
+    let (alone, behind) = (open(RemoteConfig::None, 64 << 20).await?, node(server, 64 << 20).await?);
+    for key in &keys() {
+        for cache in [&alone, &behind] {
+            cache.set(key, &policy(), value(2048), COST).await?;
+        }
+    }
+    // On a thread of its own: hits do not wait, and would keep the link's tasks from theirs.
+    let (cache, redis) = (alone, behind.clone());
+    let lines = spawn_blocking(move || contest(&cache, &redis)).await.map_err(std::io::Error::other)??;
+    let elsewhere = behind.stats().by_tier["redis"];
+    if elsewhere > 0 {
+        return Err(BenchError::Wrong(format!("{elsewhere} reads were answered by Redis and not by memory")));
+    }
+    behind.flush_all().await?;
+    Ok(lines)
+}
+
+fn contest(alone: &CacheService, behind: &CacheService) -> Result<Vec<Measured>, BenchError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (keys, order, policy) = (keys(), order(200_000), policy());
     let bare = quick_cache::sync::Cache::<Arc<str>, Bytes>::new(KEYS * 2);
     let peer = moka::sync::Cache::<Arc<str>, Bytes>::builder()
         .max_capacity(KEYS as u64 * 2)
         .time_to_live(Duration::from_secs(3600))
         .build();
-    let (policy, content) = (policy(), value(2048));
     for key in &keys {
-        cache.set(key, &policy, content.clone(), COST).await?;
-        bare.insert(Arc::from(key.as_str()), content.clone());
-        peer.insert(Arc::from(key.as_str()), content.clone());
+        bare.insert(Arc::from(key.as_str()), value(2048));
+        peer.insert(Arc::from(key.as_str()), value(2048));
     }
-    let [mut get, mut get_or_set, mut floor, mut moka] = [const { Vec::new() }; 4];
     let per = |began: Instant| began.elapsed().as_nanos() as f64 / order.len() as f64;
+    let get = |cache: &CacheService| {
+        runtime.block_on(async {
+            let began = Instant::now();
+            for &n in &order {
+                black_box(cache.get(THING, &keys[n]).await);
+            }
+            per(began)
+        })
+    };
+    let get_or_set = |cache: &CacheService| {
+        runtime.block_on(async {
+            let began = Instant::now();
+            for &n in &order {
+                let never = || async { Ok(Fetched::new("never")) };
+                black_box(cache.get_or_set(&keys[n], &policy, never).await.is_ok());
+            }
+            per(began)
+        })
+    };
+    let [mut floor, mut moka] = [const { Vec::new() }; 2];
+    let mut ours: [[Vec<f64>; 2]; 2] = Default::default();
     for _ in 0..ROUNDS {
         let began = Instant::now();
         for &n in &order {
@@ -53,109 +93,151 @@ pub(super) async fn in_memory() -> Result<Vec<Measured>, BenchError> {
             black_box(peer.get(keys[n].as_str()));
         }
         moka.push(per(began));
-        let began = Instant::now();
-        for &n in &order {
-            black_box(cache.get(THING, &keys[n]).await);
+        for (ours, cache) in ours.iter_mut().zip([alone, behind]) {
+            ours[0].push(get(cache));
+            ours[1].push(get_or_set(cache));
         }
-        get.push(per(began));
-        let began = Instant::now();
-        for &n in &order {
-            let never = || async { Ok(Fetched::new("never")) };
-            black_box(cache.get_or_set(&keys[n], &policy, never).await.is_ok());
-        }
-        get_or_set.push(per(began));
-    }
-    Ok(vec![
-        Measured::beside("memory hit, get, 2 KiB", "quick_cache alone", "ns", &get, &floor)
-            .at_most(MEMORY_TARGET),
-        Measured::beside("memory hit, get_or_set, 2 KiB", "quick_cache alone", "ns", &get_or_set, &floor)
-            .at_most(MEMORY_TARGET),
-        Measured::beside("memory hit, get_or_set, 2 KiB", "moka with time to live", "ns", &get_or_set, &moka),
-        Measured::alone("memory hit, get_or_set, in all", "ns", super::median(get_or_set))
-            .at_most(MEMORY_TARGET_NS),
-    ])
-}
-
-pub(super) async fn in_redis(server: &Server) -> Result<Vec<Measured>, BenchError> {
-    let (cache, keys) = (node(server, 0).await?, keys());
-    let mut connections = Vec::new();
-    for _ in 0..RedisConfig::default().max_connections {
-        connections.push(server.connection().await?);
     }
     let mut lines = Vec::new();
-    for bytes in [900, 20_000] {
-        for (n, key) in keys.iter().enumerate() {
-            cache.set(key, &policy(), value(bytes), Cost::default()).await?;
-            // The same bytes under the names that redis-benchmark makes up.
-            let mut copy = redis::cmd("COPY");
-            copy.arg(format!("{PREFIX}{key}")).arg(format!("raw:{n:012}")).arg("REPLACE");
-            copy.exec_async(&mut connections[0]).await?;
-        }
-        for concurrency in [1, 64, 512] {
-            let what = format!("Redis hit, {bytes} bytes, {concurrency} at once");
-            let order = order(if concurrency == 1 { 3_000 } else { 30_000 });
-            let [mut ours, mut bare, mut tool] = [const { Vec::new() }; 3];
-            for _ in 0..ROUNDS {
-                let began = Instant::now();
-                bare_gets(&connections, &keys, &order, concurrency).await?;
-                bare.push(began.elapsed().as_micros() as f64 / order.len() as f64);
-                let began = Instant::now();
-                our_gets(&cache, &keys, &order, concurrency).await?;
-                ours.push(began.elapsed().as_micros() as f64 / order.len() as f64);
-                tool.extend(server.benchmark("raw:", KEYS, concurrency, order.len()).await?);
-            }
-            lines.push(
-                Measured::beside(what.as_str(), "redis-rs alone", "µs", &ours, &bare).at_most(REDIS_TARGET),
-            );
-            if !tool.is_empty() {
-                lines.push(Measured::beside(what, "redis-benchmark", "µs", &ours, &tool));
-            }
-        }
+    for ([get, get_or_set], behind) in ours.iter().zip(["", ", Redis behind"]) {
+        let what = |verb: &str| format!("memory hit, {verb}, 2 KiB{behind}");
+        lines.extend([
+            Measured::beside(what("get"), "quick_cache alone", "ns", get, &floor).at_most(MEMORY_TARGET),
+            Measured::beside(what("get_or_set"), "quick_cache alone", "ns", get_or_set, &floor)
+                .at_most(MEMORY_TARGET),
+            Measured::beside(what("get_or_set"), "moka with time to live", "ns", get_or_set, &moka),
+            Measured::alone(
+                format!("memory hit, get_or_set, in all{behind}"),
+                "ns",
+                super::median(get_or_set.clone()),
+            )
+            .at_most(MEMORY_TARGET_NS),
+        ]);
     }
     Ok(lines)
 }
 
-async fn our_gets(
-    cache: &CacheService,
-    keys: &[String],
-    order: &[usize],
-    concurrency: usize,
-) -> Result<(), BenchError> {
-    let missed = stream::iter(order)
-        .map(|&n| async move { black_box(cache.get(THING, &keys[n]).await).entry().is_none() })
-        .buffer_unordered(concurrency)
-        .filter(|&missed| std::future::ready(missed))
-        .count()
-        .await;
-    all_hit(missed, order)
+/// A contestant of the reads from Redis.
+#[derive(Clone)]
+enum Reader {
+    Get(CacheService),
+    GetOrSet(CacheService),
+    /// redis-rs with as many connections.
+    Bare(Arc<[MultiplexedConnection]>),
+    /// The same, and whoever reads unpacks what was packed.
+    Unpacking(Arc<[MultiplexedConnection]>, usize),
 }
 
-async fn bare_gets(
-    connections: &[redis::aio::MultiplexedConnection],
-    keys: &[String],
-    order: &[usize],
-    concurrency: usize,
-) -> Result<(), BenchError> {
-    let missed = stream::iter(order)
-        .map(|&n| {
-            let mut connection = connections[n % connections.len()].clone();
-            let key = format!("{PREFIX}{}", keys[n]);
-            async move {
-                let got: redis::RedisResult<Option<Vec<u8>>> =
-                    redis::cmd("GET").arg(key).query_async(&mut connection).await;
-                black_box(got).ok().flatten().is_none()
+impl Reader {
+    /// Reads one of the keys; whether the value was there.
+    async fn read(&self, n: usize, key: &str) -> bool {
+        match self {
+            Self::Get(cache) => black_box(cache.get(THING, key).await).entry().is_some(),
+            Self::GetOrSet(cache) => {
+                let never = || async {
+                    Err(FetchFailure::new(FailureClass::NotFound, std::io::Error::other("it is not there")))
+                };
+                black_box(cache.get_or_set(key, &policy(), never).await).is_ok()
             }
-        })
-        .buffer_unordered(concurrency)
-        .filter(|&missed| std::future::ready(missed))
-        .count()
-        .await;
-    all_hit(missed, order)
+            Self::Bare(connections) => black_box(bare_get(connections, n, key).await).is_some(),
+            Self::Unpacking(connections, bytes) => {
+                let stored = bare_get(connections, n, key).await;
+                black_box(stored.and_then(|stored| envelope::unpack(&stored.into(), *bytes))).is_some()
+            }
+        }
+    }
+
+    /// Microseconds a read takes with so many callers at once, each on a task of its own, as the requests of a server are.
+    async fn timed(
+        &self,
+        keys: &Arc<[String]>,
+        order: &Arc<[usize]>,
+        callers: usize,
+    ) -> Result<f64, BenchError> {
+        let (tasks, began) = (TaskTracker::new(), Instant::now());
+        let reading: Vec<_> = (0..callers)
+            .map(|caller| {
+                let (reader, keys, order) = (self.clone(), keys.clone(), order.clone());
+                tasks.spawn(async move {
+                    let mut missed = 0;
+                    for &n in order.iter().skip(caller).step_by(callers) {
+                        missed += usize::from(!reader.read(n, &keys[n]).await);
+                    }
+                    missed
+                })
+            })
+            .collect();
+        let mut missed = 0;
+        for task in reading {
+            missed += task.await.map_err(std::io::Error::other)?;
+        }
+        let took = began.elapsed();
+        if missed > 0 {
+            return Err(BenchError::Wrong(format!("{missed} of {} reads missed", order.len())));
+        }
+        Ok(took.as_secs_f64() * 1e6 / order.len() as f64)
+    }
 }
 
-fn all_hit(missed: usize, order: &[usize]) -> Result<(), BenchError> {
-    if missed == 0 {
-        return Ok(());
+async fn bare_get(connections: &[MultiplexedConnection], n: usize, key: &str) -> Option<Vec<u8>> {
+    let mut connection = connections[n % connections.len()].clone();
+    let mut get = redis::cmd("GET");
+    get.arg(format!("{PREFIX}{key}"));
+    get.query_async(&mut connection).await.ok().flatten()
+}
+
+pub(super) async fn in_redis(server: &Server) -> Result<Vec<Measured>, BenchError> {
+    let (cache, keys) = (node(server, 0).await?, Arc::<[String]>::from(keys()));
+    let mut connections = Vec::new();
+    for _ in 0..RedisConfig::default().max_connections {
+        connections.push(server.connection().await?);
     }
-    Err(BenchError::Wrong(format!("{missed} of {} reads missed", order.len())))
+    let connections = Arc::<[MultiplexedConnection]>::from(connections);
+    let mut lines = Vec::new();
+    // The larger is packed: what a bare client reads is not yet the value.
+    for (bytes, is_packed) in [(900, false), (20_000, true)] {
+        let value = value(bytes);
+        for (n, key) in keys.iter().enumerate() {
+            cache.set(key, &policy(), value.clone(), Cost::default()).await?;
+            // The same bytes under the names that redis-benchmark makes up.
+            let mut copy = redis::cmd("COPY");
+            copy.arg(format!("{PREFIX}{key}")).arg(format!("raw:{n:012}")).arg("REPLACE");
+            copy.exec_async(&mut connections[0].clone()).await?;
+        }
+        let mut readers = vec![
+            Reader::Bare(connections.clone()),
+            Reader::Get(cache.clone()),
+            Reader::GetOrSet(cache.clone()),
+        ];
+        if is_packed {
+            readers.push(Reader::Unpacking(connections.clone(), value.len()));
+        }
+        for callers in [1, 64, 512] {
+            let order = Arc::<[usize]>::from(order(if callers == 1 { 3_000 } else { 30_000 }));
+            let (mut times, mut tool) = (vec![Vec::new(); readers.len()], Vec::new());
+            for _ in 0..ROUNDS {
+                for (times, reader) in times.iter_mut().zip(&readers) {
+                    times.push(reader.timed(&keys, &order, callers).await?);
+                }
+                tool.extend(server.benchmark("raw:", KEYS, callers, order.len()).await?);
+            }
+            let what = format!("Redis hit, {bytes} bytes, {callers} at once");
+            let [bare, get, get_or_set, unpacking @ ..] = times.as_slice() else { continue };
+            match unpacking.first() {
+                None => lines
+                    .push(Measured::beside(&*what, "redis-rs alone", "µs", get, bare).at_most(REDIS_TARGET)),
+                Some(unpacking) => lines.extend([
+                    Measured::beside(&*what, "redis-rs and zstd", "µs", get, unpacking).at_most(REDIS_TARGET),
+                    Measured::beside(&*what, "redis-rs alone, still packed", "µs", get, bare),
+                ]),
+            }
+            if !tool.is_empty() {
+                lines.push(Measured::beside(&*what, "redis-benchmark", "µs", get, &tool));
+            }
+            let peer =
+                unpacking.first().map_or(("redis-rs alone", bare), |times| ("redis-rs and zstd", times));
+            lines.push(Measured::beside("… by get_or_set", peer.0, "µs", get_or_set, peer.1));
+        }
+    }
+    Ok(lines)
 }

@@ -82,18 +82,20 @@ impl Server {
         self.info("memory", "used_memory").await
     }
 
-    /// The command that kept it busy for longest since its log was emptied, with the microseconds by its own clock.
-    pub(super) async fn longest_command(&self) -> Result<Option<(String, u64)>, BenchError> {
+    /// The commands that kept it busy since its log was emptied, with the microseconds by its own clock.
+    pub(super) async fn slow_commands(&self) -> Result<Vec<(String, u64)>, BenchError> {
         // Each entry is its number, when it was, the microseconds, the command, and more.
         let log: Vec<Vec<redis::Value>> = self.ask(redis::cmd("SLOWLOG").arg("GET").arg(-1)).await?;
         let commands = log.into_iter().filter_map(|entry| match entry.as_slice() {
             [_, _, redis::Value::Int(took), command, ..] => {
                 let words: Vec<String> = redis::from_redis_value(command.clone()).ok()?;
-                Some((words.first()?.clone(), u64::try_from(*took).ok()?))
+                // Emptying or reading the log is logged too.
+                let name = words.into_iter().next().filter(|name| name != "SLOWLOG")?;
+                Some((name, u64::try_from(*took).ok()?))
             }
             _ => None,
         });
-        Ok(commands.max_by_key(|&(_, took)| took))
+        Ok(commands.collect())
     }
 
     async fn info(&self, section: &str, name: &str) -> Result<u64, BenchError> {
