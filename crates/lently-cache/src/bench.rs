@@ -136,7 +136,7 @@ impl fmt::Display for Measured {
 }
 
 /// Measures everything, or what has `only` in its name, with so many `keys` for the invalidation by tag and the deletion by pattern,
-/// and tells `told` what comes next. About two minutes with a million keys.
+/// and tells `told` what comes next. About four minutes with a million keys.
 ///
 /// # Errors
 /// There is no `redis-server`, or what was to be measured did not work.

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -31,33 +31,23 @@ pub(super) async fn delete(server: &Server, keys: u64) -> Result<Vec<Measured>, 
     let pattern = Pattern::parse("thing:*").expect("a valid pattern");
     let [mut ours, mut bare] = [const { Vec::new() }; 2];
     let [mut our_log, mut bare_log] = [const { Vec::new() }; 2];
-    let slowest = Arc::new(AtomicU64::new(0));
+    let [mut our_slowest, mut bare_slowest] = [0; 2];
     for _ in 0..PAIRS {
         make(server, keys).await?;
+        let pinging = Pinging::start(server).await?;
         let began = Instant::now();
         let deleted = bare_delete(server).await?;
         bare.push(began.elapsed().as_secs_f64() * 1000.0);
+        bare_slowest = bare_slowest.max(pinging.stop());
         all(deleted, keys)?;
         bare_log.extend(server.slow_commands().await?);
 
         make(server, keys).await?;
-        let (told, tasks, mut connection) = (slowest.clone(), TaskTracker::new(), server.connection().await?);
-        let pinging = tasks.spawn(async move {
-            loop {
-                let began = Instant::now();
-                if redis::cmd("PING").exec_async(&mut connection).await.is_err() {
-                    return;
-                }
-                told.fetch_max(
-                    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-                    Ordering::Relaxed,
-                );
-            }
-        });
+        let pinging = Pinging::start(server).await?;
         let began = Instant::now();
         let deleted = cache.delete_pattern(&pattern).await?;
         ours.push(began.elapsed().as_secs_f64() * 1000.0);
-        pinging.abort();
+        our_slowest = our_slowest.max(pinging.stop());
         all(deleted, keys)?;
         our_log.extend(server.slow_commands().await?);
     }
@@ -81,8 +71,39 @@ pub(super) async fn delete(server: &Server, keys: u64) -> Result<Vec<Measured>, 
         busy("its longest but for ten", &our_log, BUT_FOR),
         busy("the bare client's longest", &bare_log, 0),
         busy("the bare client's longest but for ten", &bare_log, BUT_FOR),
-        Measured::alone("… the slowest PING beside it", "ms", milliseconds(slowest.load(Ordering::Relaxed))),
+        Measured::alone("… the slowest PING beside it", "ms", milliseconds(our_slowest)),
+        Measured::alone("… the slowest PING beside the bare client", "ms", milliseconds(bare_slowest)),
     ])
+}
+
+/// Somebody else who wants something of the server, one `PING` after the other: beside either contestant.
+struct Pinging {
+    task: JoinHandle<()>,
+    slowest: Arc<AtomicU64>,
+}
+
+impl Pinging {
+    async fn start(server: &Server) -> Result<Self, BenchError> {
+        let (slowest, mut connection) = (Arc::new(AtomicU64::new(0)), server.connection().await?);
+        let told = slowest.clone();
+        let task = TaskTracker::new().spawn(async move {
+            loop {
+                let began = Instant::now();
+                if redis::cmd("PING").exec_async(&mut connection).await.is_err() {
+                    return;
+                }
+                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                told.fetch_max(took, Ordering::Relaxed);
+            }
+        });
+        Ok(Self { task, slowest })
+    }
+
+    /// The microseconds of the slowest.
+    fn stop(self) -> u64 {
+        self.task.abort();
+        self.slowest.load(Ordering::Relaxed)
+    }
 }
 
 fn all(deleted: u64, keys: u64) -> Result<(), BenchError> {
