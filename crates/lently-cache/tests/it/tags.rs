@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lently_cache::{
-    CacheError, CacheService, Controls, Cost, FetchError, Fetched, Lookup, MAX_TAG_BYTES, MAX_TAGS,
-    MissReason, Outcome, Policy, RemoteConfig, StaleReason, Tags, Tier,
+    CacheError, CacheService, Controls, Cost, FetchError, Lookup, MAX_TAG_BYTES, MAX_TAGS, MissReason,
+    Outcome, Policy, RemoteConfig, StaleReason, Tags, Tier,
 };
 use lently_testing::{RedisServer, wait_until};
 use tempfile::TempDir;
@@ -274,14 +274,20 @@ async fn a_tag_is_remembered_for_as_long_as_what_is_fetched_with_it() {
     tracks(&bench).await;
     put(&bench.cache, "thing:other", &["a"]).await;
     let policy = tagged(&["a"]);
-    // Enough for what is stored now, and not for what is stored in a quarter of a second.
-    let lasts = policy.retention + Duration::from_millis(200);
-    server.cli(&["PEXPIRE", "lently-test:~tag:a", &lasts.as_millis().to_string()]);
-    let answer = bench.cache.get_or_set("thing:1", &policy, || async {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        Ok(Fetched::new("1"))
-    });
-    answer.await.expect("an answer");
-    let left = |key: &str| server.cli(&["PTTL", key]).parse::<u64>().expect("a life");
+    let left = |key: &str| server.cli(&["PTTL", key]).parse::<u128>().expect("a life");
+    // Enough for what is stored now, and not for what is stored in a moment.
+    let (retention, now) = (policy.retention.as_millis(), policy.retention.as_millis() + 200);
+    server.cli(&["PEXPIRE", "lently-test:~tag:a", &now.to_string()]);
+    let gate = Gate::new();
+    let answer = bench.cache.get_or_set("thing:1", &policy, gate.fetch("1"));
+    let slowly = async {
+        gate.reached().await;
+        wait_until("the tag is kept for longer, or for too short", BOUND, async || {
+            !(retention..=now).contains(&left("lently-test:~tag:a"))
+        })
+        .await;
+        gate.open();
+    };
+    tokio::join!(answer, slowly).0.expect("an answer");
     assert!(left("lently-test:thing:1") <= left("lently-test:~tag:a"));
 }
