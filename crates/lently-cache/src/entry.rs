@@ -106,10 +106,11 @@ impl Entry {
         between(self.fetched_at, now)
     }
 
-    /// When it began to be fetched: what another fetched since then may be newer.
+    /// When it began to be fetched, at the latest: what another fetched since then may be newer. What it took is counted in whole
+    /// milliseconds, and took up to one more.
     pub(crate) fn began_at(&self) -> Timestamp {
-        let took = SignedDuration::from_millis(i64::try_from(self.cost.milliseconds).unwrap_or(i64::MAX));
-        self.fetched_at.checked_sub(took).unwrap_or(Timestamp::MIN)
+        let took = i64::try_from(self.cost.milliseconds).unwrap_or(i64::MAX).saturating_add(1);
+        self.fetched_at.checked_sub(SignedDuration::from_millis(took)).unwrap_or(Timestamp::MIN)
     }
 
     /// How long it stays fresh; zero when it is not.
