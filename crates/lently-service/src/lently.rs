@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
+use crate::economy::Economy;
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
@@ -58,6 +59,8 @@ pub struct ServiceConfig {
     pub max_queued: usize,
     /// The plan of users who have none.
     pub default_plan: UserPlan,
+    /// Which means of paying only once are on; all, but in a simulation.
+    pub economy: Economy,
 }
 
 /// The service. Cheap to clone.

@@ -12,6 +12,7 @@ pub mod request;
 
 pub mod body;
 pub mod cached;
+pub mod economy;
 pub mod error;
 pub mod progress;
 pub mod shape;
@@ -33,6 +34,7 @@ pub mod lently;
 pub use analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
 pub use body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, JudgedCounts};
 pub use cached::Cached;
+pub use economy::Economy;
 pub use error::ServiceError;
 pub use ids::{AnalysisId, UserId};
 pub use keys::{CacheKeys, EntryKind};

@@ -8,7 +8,7 @@ mod traces;
 use std::sync::Arc;
 
 use lently_cache::{Budget, CacheConfig, CacheError, CacheService, Clock};
-use lently_service::{Lently, ServiceConfig, ServiceError, UserId, keys};
+use lently_service::{Economy, Lently, ServiceConfig, ServiceError, UserId, keys};
 use secrecy::ExposeSecret;
 
 pub(crate) use self::traces::{answered, join_trace_of_caller};
@@ -105,6 +105,7 @@ impl App {
             max_running: config.max_running,
             max_queued: config.max_queued,
             default_plan: config.default_plan,
+            economy: Economy::default(),
         };
         let lently = match Lently::open(service, cache.clone()).await {
             Ok(lently) => lently,

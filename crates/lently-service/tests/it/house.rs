@@ -6,7 +6,7 @@ use std::time::Duration;
 use lently_cache::{Budget, CacheConfig, CacheService, Clock, RemoteConfig};
 use lently_emulator::{Counts, Data, Emulator, EmulatorConfig, Latency};
 use lently_service::{
-    AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, EngineChoice, Lently,
+    AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, Economy, EngineChoice, Lently,
     ServiceConfig, ServiceError, UserId, UserPlan, keys,
 };
 use lently_upstream::{CommentOrder, GeminiConfig, YouTubeConfig};
@@ -23,6 +23,7 @@ pub struct Options {
     pub gemini: bool,
     pub youtube_key: bool,
     pub default_plan: UserPlan,
+    pub economy: Economy,
     pub max_running: usize,
     pub max_queued: usize,
     pub latency: Latency,
@@ -38,6 +39,7 @@ impl Default for Options {
             gemini: false,
             youtube_key: true,
             default_plan: UserPlan::Unlimited,
+            economy: Economy::default(),
             max_running: 4,
             max_queued: 64,
             latency: Latency::default(),
@@ -116,6 +118,7 @@ impl House {
                 max_running: options.max_running,
                 max_queued: options.max_queued,
                 default_plan: options.default_plan,
+                economy: options.economy,
             },
             cache,
         )
