@@ -104,6 +104,8 @@ pub(crate) struct Video {
     pub language: Option<String>,
     pub comments_disabled: bool,
     pub threads: Vec<Thread>,
+    /// Counted, and on no list.
+    pub hidden: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -187,6 +189,7 @@ fn read(path: &Path) -> Result<Video, DataError> {
         likes: 4_000,
         language: None,
         comments_disabled: false,
+        hidden: 0,
         threads: into_threads(dump.comments),
         id,
     })
@@ -275,6 +278,7 @@ fn parse_sample(text: &str) -> Option<Video> {
         likes: video.likes,
         language: Some(video.language),
         comments_disabled,
+        hidden: 0,
     })
 }
 

@@ -68,6 +68,12 @@ pub(crate) async fn youtube(fault: &FaultKind) -> Response {
             "The video identified by the <code><a href=\"/youtube/v3/docs/commentThreads/list#videoId\">videoId</a></code> parameter has disabled comments.",
         ),
         FaultKind::VideoNotFound => video_not_found(),
+        FaultKind::PageTokenRefused => error(
+            StatusCode::BAD_REQUEST,
+            "youtube.parameter",
+            "invalidPageToken",
+            "The request specifies an invalid page token.",
+        ),
         FaultKind::KeyInvalid => key_invalid("youtube.googleapis.com"),
         FaultKind::Malformed => "<html>this is no JSON</html>".into_response(),
         FaultKind::Hang => hang().await,
@@ -107,7 +113,11 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
         FaultKind::Truncated | FaultKind::Malformed | FaultKind::Invented => return None,
         FaultKind::Hang => hang().await,
         FaultKind::Cut => cut(),
-        FaultKind::Unavailable | FaultKind::CommentsDisabled | FaultKind::VideoNotFound => {
+        FaultKind::Unavailable
+        | FaultKind::CommentsDisabled
+        | FaultKind::VideoNotFound
+        | FaultKind::PageTokenRefused
+        | FaultKind::PageTokenLost => {
             status(503, "UNAVAILABLE", "The model is overloaded. Please try again later.", json!([]))
         }
     })

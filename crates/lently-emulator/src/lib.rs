@@ -3,6 +3,7 @@
 //!
 //! It emulates the wire, not the world: nothing is ever asked of the real services.
 
+mod change;
 mod data;
 mod faults;
 mod gemini;
@@ -23,6 +24,7 @@ use tower_http::compression::CompressionLayer;
 
 use self::state::State;
 pub use self::{
+    change::{Change, NewComment},
     data::{Data, DataError, SAMPLES, Sample},
     state::{Counts, Fault, FaultKind, Latency, Method},
 };
@@ -144,6 +146,16 @@ impl Emulator {
         self.state.set_fault(fault);
     }
 
+    /// Puts other videos in the place of those there are.
+    pub fn set_data(&self, data: Data) {
+        self.state.set_data(data);
+    }
+
+    /// Has something happen to a video; how many of the changes found what they are about.
+    pub fn change(&self, video_id: &str, changes: impl IntoIterator<Item = Change>) -> usize {
+        self.state.change(video_id, changes.into_iter().collect())
+    }
+
     /// Stops: answers that are being sent are finished, within a second.
     pub async fn stop(&self) {
         self.stop.cancel();
@@ -160,6 +172,7 @@ impl Drop for Emulator {
 fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/youtube/v3/videos", get(youtube::videos))
+        .route("/youtube/v3/videos:batchGetStats", get(youtube::statistics))
         .route("/youtube/v3/commentThreads", get(youtube::comment_threads))
         .route("/youtube/v3/comments", get(youtube::comments))
         .route("/youtube/v3/channels", get(youtube::channels))
@@ -171,6 +184,7 @@ fn router(state: Arc<State>) -> Router {
         .route("/_emulator/reset", post(reset))
         .route("/_emulator/latency", post(latency))
         .route("/_emulator/fault", post(fault))
+        .route("/_emulator/change", post(change))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(CompressionLayer::new())
         .with_state(state)
@@ -209,4 +223,22 @@ async fn latency(Extract(state): Extract<Arc<State>>, Json(wanted): Json<Millise
 async fn fault(Extract(state): Extract<Arc<State>>, Json(wanted): Json<Option<Fault>>) -> StatusCode {
     state.set_fault(wanted);
     StatusCode::NO_CONTENT
+}
+
+/// Changes of a video, as they are made over HTTP.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    video_id: String,
+    changes: Vec<Change>,
+}
+
+async fn change(
+    Extract(state): Extract<Arc<State>>,
+    Json(wanted): Json<Changes>,
+) -> (StatusCode, Json<serde_json::Value>) {
+    let wants = wanted.changes.len();
+    let changed = state.change(&wanted.video_id, wanted.changes);
+    let status = if changed == wants { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    (status, Json(serde_json::json!({ "changed": changed })))
 }

@@ -1,13 +1,16 @@
 //! What the emulator counts and how it misbehaves when told to. Shared by all its handlers.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Data;
+use crate::{change::Change, data::Data};
+
+/// What YouTube gives a project a day for `videos.batchGetStats` (revision history of 2026-06-03).
+const STATISTICS_A_DAY: u64 = 10_000;
 
 /// What was asked of the emulator since its start or the last reset. Calls answered with an error count, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,8 @@ use crate::data::Data;
 pub struct Counts {
     /// `videos.list`.
     pub videos: u64,
+    /// `videos.batchGetStats`; each is a unit of its own bucket and none of `units`.
+    pub statistics: u64,
     /// `commentThreads.list`.
     pub comment_threads: u64,
     /// `comments.list`.
@@ -39,7 +44,7 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Latency {
-    /// `videos.list`.
+    /// `videos.list` and `videos.batchGetStats`.
     pub videos: Duration,
     /// `commentThreads.list`.
     pub comment_threads: Duration,
@@ -55,6 +60,8 @@ pub struct Latency {
 pub enum Method {
     /// `videos.list`.
     Videos,
+    /// `videos.batchGetStats`.
+    Statistics,
     /// `commentThreads.list`.
     CommentThreads,
     /// `comments.list`.
@@ -101,6 +108,10 @@ pub enum FaultKind {
     CommentsDisabled,
     /// 404 `videoNotFound`.
     VideoNotFound,
+    /// 400 `invalidPageToken`, as for a token that is no longer good.
+    PageTokenRefused,
+    /// The answer has no token for the next page, though there is one.
+    PageTokenLost,
     /// Gemini blocks the prompt.
     Blocked,
     /// Gemini's answer ends in the middle.
@@ -118,7 +129,6 @@ pub enum FaultKind {
 }
 
 pub(crate) struct State {
-    pub data: Data,
     pub quota_units: u64,
     pub api_key: Option<String>,
     live: Mutex<Live>,
@@ -126,6 +136,7 @@ pub(crate) struct State {
 
 #[derive(Default)]
 struct Live {
+    data: Arc<Data>,
     counts: Counts,
     latency: Latency,
     fault: Option<Fault>,
@@ -133,7 +144,25 @@ struct Live {
 
 impl State {
     pub(crate) fn new(data: Data, latency: Latency, quota_units: u64, api_key: Option<String>) -> Self {
-        Self { data, quota_units, api_key, live: Mutex::new(Live { latency, ..Live::default() }) }
+        let live = Live { data: Arc::new(data), latency, ..Live::default() };
+        Self { quota_units, api_key, live: Mutex::new(live) }
+    }
+
+    /// The videos as they are now.
+    pub(crate) fn data(&self) -> Arc<Data> {
+        self.live(|live| live.data.clone())
+    }
+
+    pub(crate) fn set_data(&self, data: Data) {
+        self.live(|live| live.data = Arc::new(data));
+    }
+
+    /// Changes a video; how many changes found what they are about.
+    pub(crate) fn change(&self, video_id: &str, changes: Vec<Change>) -> usize {
+        self.live(|live| {
+            let Some(video) = Arc::make_mut(&mut live.data).videos.get_mut(video_id) else { return 0 };
+            changes.into_iter().map(|change| change.apply(video)).filter(|found| *found).count()
+        })
     }
 
     fn live<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
@@ -158,7 +187,7 @@ impl State {
 
     pub(crate) fn latency_of(&self, method: Method) -> Duration {
         self.live(|live| match method {
-            Method::Videos | Method::Channels | Method::Captions => live.latency.videos,
+            Method::Videos | Method::Statistics | Method::Channels | Method::Captions => live.latency.videos,
             Method::CommentThreads => live.latency.comment_threads,
             Method::Comments => live.latency.comments,
             Method::Gemini => live.latency.gemini,
@@ -171,6 +200,14 @@ impl State {
             count(&mut live.counts);
             live.counts.units += units;
             live.counts.units <= self.quota_units
+        })
+    }
+
+    /// The same for the bucket of the statistics.
+    pub(crate) fn charge_statistics(&self) -> bool {
+        self.live(|live| {
+            live.counts.statistics += 1;
+            live.counts.statistics <= STATISTICS_A_DAY
         })
     }
 

@@ -27,6 +27,14 @@ fn param<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
     params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
+/// What an admitted call is answered with.
+#[derive(PartialEq, Eq)]
+enum Admitted {
+    Whole,
+    /// Without a token for the next page.
+    WithoutToken,
+}
+
 /// What every call goes through: count, key, quota, latency, fault.
 async fn admit(
     state: &State,
@@ -35,11 +43,24 @@ async fn admit(
     headers: &HeaderMap,
     params: &Params,
     count: impl FnOnce(&mut Counts),
-) -> Result<(), Response> {
+) -> Result<Admitted, Response> {
     let within_quota = state.charge(units, count);
+    admit_charged(state, method, headers, params, within_quota).await
+}
+
+async fn admit_charged(
+    state: &State,
+    method: Method,
+    headers: &HeaderMap,
+    params: &Params,
+    within_quota: bool,
+) -> Result<Admitted, Response> {
     tokio::time::sleep(state.latency_of(method)).await;
-    if let Some(fault) = state.fault_for(method) {
-        return Err(faults::youtube(&fault).await);
+    let mut admitted = Admitted::Whole;
+    match state.fault_for(method) {
+        Some(FaultKind::PageTokenLost) => admitted = Admitted::WithoutToken,
+        Some(fault) => return Err(faults::youtube(&fault).await),
+        None => {}
     }
     if let Some(wanted) = &state.api_key {
         let header = headers.get("x-goog-api-key").and_then(|value| value.to_str().ok());
@@ -49,7 +70,7 @@ async fn admit(
             return Err(faults::youtube(&FaultKind::KeyInvalid).await);
         }
     }
-    if within_quota { Ok(()) } else { Err(faults::youtube(&FaultKind::QuotaExceeded).await) }
+    if within_quota { Ok(admitted) } else { Err(faults::youtube(&FaultKind::QuotaExceeded).await) }
 }
 
 pub(crate) async fn videos(
@@ -58,28 +79,52 @@ pub(crate) async fn videos(
     params: Params,
 ) -> Result<Json<Value>, Response> {
     admit(&state, Method::Videos, 1, &headers, &params, |counts| counts.videos += 1).await?;
-    let ids: Vec<&str> =
-        param(&params, "id").unwrap_or_default().split(',').filter(|id| !id.is_empty()).collect();
-    if param(&params, "part").is_none() || ids.is_empty() || ids.len() > 50 {
-        return Err(faults::error(
-            StatusCode::BAD_REQUEST,
-            "youtube.parameter",
-            "invalidValue",
-            "Check part and id.",
-        ));
-    }
-    let found: Vec<Value> =
-        ids.iter().filter_map(|id| state.data.videos.get(*id)).map(video_resource).collect();
+    let (data, ids) = (state.data(), ids(&params)?);
+    let found: Vec<Value> = ids.iter().filter_map(|id| data.videos.get(*id)).map(video_resource).collect();
     Ok(list("youtube#videoListResponse", found, None))
 }
 
-fn video_resource(video: &Video) -> Value {
+pub(crate) async fn statistics(
+    Extract(state): Extract<Arc<State>>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Json<Value>, Response> {
+    let within_quota = state.charge_statistics();
+    admit_charged(&state, Method::Statistics, &headers, &params, within_quota).await?;
+    let (data, ids) = (state.data(), ids(&params)?);
+    let stat = |video: &Video| {
+        let mut statistics = statistics_of(video);
+        // This method does not have it (discovery document, revision 20261104).
+        statistics.as_object_mut().map(|statistics| statistics.remove("favoriteCount"));
+        json!({ "kind": "youtube#videoStats", "etag": etag(&video.id), "id": video.id, "statistics": statistics })
+    };
+    let found: Vec<Value> = ids.iter().filter_map(|id| data.videos.get(*id)).map(stat).collect();
+    Ok(Json(json!({ "kind": "youtube#batchGetStatsResponse", "etag": etag("stats"), "items": found })))
+}
+
+/// The ids asked for: repeated or joined by commas, 1 to 50.
+fn ids(params: &Params) -> Result<Vec<&str>, Refusal> {
+    let given = params.iter().filter(|(key, _)| key == "id").flat_map(|(_, value)| value.split(','));
+    let ids: Vec<&str> = given.filter(|id| !id.is_empty()).collect();
+    if param(params, "part").is_some() && (1..=50).contains(&ids.len()) {
+        return Ok(ids);
+    }
+    Err(faults::error(StatusCode::BAD_REQUEST, "youtube.parameter", "invalidValue", "Check part and id.")
+        .into())
+}
+
+fn statistics_of(video: &Video) -> Value {
     let mut statistics = json!({
         "viewCount": video.views.to_string(), "likeCount": video.likes.to_string(), "favoriteCount": "0",
     });
     if !video.comments_disabled {
-        statistics["commentCount"] = json!(video.comment_count().to_string());
+        let counted = video.comment_count() as u64 + video.hidden;
+        statistics["commentCount"] = json!(counted.to_string());
     }
+    statistics
+}
+
+fn video_resource(video: &Video) -> Value {
     let image = |name: &str, width: u32| json!({ "url": format!("https://i.ytimg.com/vi/{}/{name}.jpg", video.id), "width": width });
     let mut snippet = json!({
         "publishedAt": video.published,
@@ -100,7 +145,7 @@ fn video_resource(video: &Video) -> Value {
         "id": video.id,
         "snippet": snippet,
         "contentDetails": { "duration": format!("PT{}M{}S", video.duration_seconds / 60, video.duration_seconds % 60) },
-        "statistics": statistics,
+        "statistics": statistics_of(video),
     })
 }
 
@@ -109,10 +154,12 @@ pub(crate) async fn comment_threads(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Json<Value>, Response> {
-    admit(&state, Method::CommentThreads, 1, &headers, &params, |counts| counts.comment_threads += 1).await?;
-    let video = param(&params, "videoId")
-        .and_then(|id| state.data.videos.get(id))
-        .ok_or_else(faults::video_not_found)?;
+    let admitted =
+        admit(&state, Method::CommentThreads, 1, &headers, &params, |counts| counts.comment_threads += 1)
+            .await?;
+    let data = state.data();
+    let video =
+        param(&params, "videoId").and_then(|id| data.videos.get(id)).ok_or_else(faults::video_not_found)?;
     if video.comments_disabled {
         return Err(faults::youtube(&FaultKind::CommentsDisabled).await);
     }
@@ -132,8 +179,9 @@ pub(crate) async fn comment_threads(
             ));
         }
     }
-    let (page, next) = page(&params, &threads, order)?;
+    let (page, next) = page(&params, &threads, order, |thread| &thread.top.id)?;
     let items = page.iter().map(|thread| thread_resource(video, thread)).collect();
+    let next = next.filter(|_| admitted == Admitted::Whole);
     Ok(list("youtube#commentThreadListResponse", items, next))
 }
 
@@ -144,7 +192,8 @@ pub(crate) async fn comments(
 ) -> Result<Json<Value>, Response> {
     admit(&state, Method::Comments, 1, &headers, &params, |counts| counts.comments += 1).await?;
     let parent = param(&params, "parentId").unwrap_or_default();
-    let found = state.data.videos.values().find_map(|video| {
+    let data = state.data();
+    let found = data.videos.values().find_map(|video| {
         video.threads.iter().find(|thread| thread.top.id == parent).map(|thread| (video, thread))
     });
     let Some((video, thread)) = found else {
@@ -157,13 +206,19 @@ pub(crate) async fn comments(
     };
     // Newest first, as YouTube has had it.
     let replies: Vec<&Comment> = thread.replies.iter().rev().collect();
-    let (page, next) = page(&params, &replies, "replies")?;
+    let (page, next) = page(&params, &replies, "replies", |reply| &reply.id)?;
     let items = page.iter().map(|reply| comment_resource(video, reply)).collect();
     Ok(list("youtube#commentListResponse", items, next))
 }
 
-/// A page and the token of the next. Pages after the first come one short, as YouTube's do.
-fn page<'a, T>(params: &Params, all: &'a [T], order: &str) -> Result<(&'a [T], Option<String>), Refusal> {
+/// A page and the token of the next. Pages after the first come one short, as YouTube's do. A token holds the place behind
+/// an item, wherever that has moved to meanwhile; where it is gone, the place it had.
+fn page<'a, T>(
+    params: &Params,
+    all: &'a [T],
+    order: &str,
+    id: impl Fn(&T) -> &String,
+) -> Result<(&'a [T], Option<String>), Refusal> {
     let refuse =
         |reason| faults::error(StatusCode::BAD_REQUEST, "youtube.parameter", reason, "Check the parameters.");
     let size: usize =
@@ -174,15 +229,20 @@ fn page<'a, T>(params: &Params, all: &'a [T], order: &str) -> Result<(&'a [T], O
     let from = match param(params, "pageToken") {
         None => 0,
         Some(token) => {
-            let place = token
+            let (place, last) = token
                 .strip_prefix(&format!("get_{order}--"))
-                .and_then(|hex| usize::from_str_radix(hex, 16).ok());
-            place.filter(|from| *from <= all.len()).ok_or_else(|| refuse("invalidPageToken"))?
+                .and_then(|rest| rest.split_once('.'))
+                .and_then(|(hex, last)| Some((usize::from_str_radix(hex, 16).ok()?, last)))
+                .ok_or_else(|| refuse("invalidPageToken"))?;
+            let found = all.iter().position(|item| id(item) == last);
+            found.map_or(place.min(all.len()), |found| found + 1)
         }
     };
     let short = usize::from(from > 0 && size > 1);
     let to = (from + size - short).min(all.len());
-    Ok((&all[from..to], (to < all.len()).then(|| format!("get_{order}--{to:x}"))))
+    let page = &all[from..to];
+    let last = page.last().filter(|_| to < all.len());
+    Ok((page, last.map(|last| format!("get_{order}--{to:x}.{}", id(last)))))
 }
 
 fn thread_resource(video: &Video, thread: &Thread) -> Value {
@@ -237,8 +297,9 @@ pub(crate) async fn channels(
 ) -> Result<Json<Value>, Response> {
     admit(&state, Method::Channels, 1, &headers, &params, |counts| counts.channels += 1).await?;
     let ids: Vec<&str> = param(&params, "id").unwrap_or_default().split(',').collect();
+    let data = state.data();
     let found = ids.iter().filter_map(|id| {
-        let videos: Vec<&Video> = state.data.videos.values().filter(|video| video.channel_id == **id).collect();
+        let videos: Vec<&Video> = data.videos.values().filter(|video| video.channel_id == **id).collect();
         let first = videos.first()?;
         Some(json!({
             "kind": "youtube#channel",
@@ -259,9 +320,9 @@ pub(crate) async fn captions(
 ) -> Result<Json<Value>, Response> {
     admit(&state, Method::Captions, 50, &headers, &params, |counts| counts.captions += 1).await?;
     owner_only(&headers)?;
-    let video = param(&params, "videoId")
-        .and_then(|id| state.data.videos.get(id))
-        .ok_or_else(faults::video_not_found)?;
+    let data = state.data();
+    let video =
+        param(&params, "videoId").and_then(|id| data.videos.get(id)).ok_or_else(faults::video_not_found)?;
     let track = json!({
         "kind": "youtube#caption",
         "etag": etag(&video.id),
@@ -282,10 +343,9 @@ pub(crate) async fn download_caption(
 ) -> Result<Response, Response> {
     admit(&state, Method::Captions, 200, &headers, &params, |counts| counts.caption_downloads += 1).await?;
     owner_only(&headers)?;
-    let video = id
-        .strip_prefix("caption-")
-        .and_then(|id| state.data.videos.get(id))
-        .ok_or_else(faults::video_not_found)?;
+    let data = state.data();
+    let video =
+        id.strip_prefix("caption-").and_then(|id| data.videos.get(id)).ok_or_else(faults::video_not_found)?;
     let srt = format!(
         "1\n00:00:00,000 --> 00:00:02,500\n{}\n\n2\n00:00:02,500 --> 00:00:05,000\n{}\n",
         video.title, video.channel

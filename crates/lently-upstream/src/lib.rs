@@ -14,7 +14,9 @@ mod youtube;
 pub use self::{
     error::{Unusable, UpstreamError},
     gemini::{DEFAULT_MODEL, GeminiClient, GeminiConfig, GenerateRequest, Generated, TokenUsage},
-    model::{Call, CaptionTrack, Channel, Comment, CommentOrder, Page, Segment, Transcript, Video},
+    model::{
+        Call, CaptionTrack, Channel, Comment, CommentOrder, Page, Segment, Statistics, Transcript, Video,
+    },
     pacific::next_midnight,
     video_ref::{CommentId, RefError, VideoId, VideoRef},
     youtube::{

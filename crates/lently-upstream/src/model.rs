@@ -91,6 +91,19 @@ pub struct Video {
     pub thumbnail_url: Option<String>,
 }
 
+/// What changes about a video from hour to hour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// The video.
+    pub id: VideoId,
+    /// Views.
+    pub view_count: Option<u64>,
+    /// Likes; absent where the owner hides them.
+    pub like_count: Option<u64>,
+    /// Comments and replies, as YouTube counts them; absent where they are disabled.
+    pub comment_count: Option<u64>,
+}
+
 /// A channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {

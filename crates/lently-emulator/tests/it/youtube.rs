@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use lently_emulator::{Emulator, Fault, FaultKind, Method, SAMPLES};
+use lently_emulator::{Change, Emulator, Fault, FaultKind, Method, NewComment, SAMPLES};
 use lently_upstream::{
     CommentOrder, HarvestEnd, HarvestRequest, UpstreamError, VideoId, YouTubeClient, YouTubeConfig,
 };
@@ -91,6 +91,59 @@ async fn disabled_and_removed_videos_and_a_used_up_quota_answer_as_youtube_does(
     assert!(matches!(read(0).await, UpstreamError::QuotaExhausted { .. }));
     emulator.reset_counts();
     client.video(&video(0)).await.expect("the quota is whole again");
+}
+
+#[tokio::test]
+async fn a_video_changes_while_it_runs_and_its_counter_with_it() {
+    let emulator = emulator(10_000).await;
+    let client = client(&emulator);
+    let counted = async || {
+        let call = client.statistics(&[video(0), video(4)]).await.expect("statistics");
+        assert_eq!((call.value.len(), call.units), (1, 1), "a removed video is missing");
+        call.value[0].comment_count
+    };
+    assert_eq!(counted().await, Some(520));
+    let add = |id: &str, parent_id: Option<&str>| {
+        Change::Add(NewComment {
+            id: id.to_owned(),
+            parent_id: parent_id.map(str::to_owned),
+            text: "new".to_owned(),
+            published_at: Some("2026-11-24T12:00:00Z".parse().expect("a time")),
+            ..NewComment::default()
+        })
+    };
+    let changes = [
+        add("fresh", None),
+        add("fresh.1", Some("fresh")),
+        add("lost", Some("nowhere")),
+        Change::Edit { id: "fresh.1".to_owned(), text: "edited".to_owned(), updated_at: None },
+        Change::Hidden { comments: 7 },
+    ];
+    assert_eq!(emulator.change(SAMPLES[0].video_id, changes), 4);
+    assert_eq!(counted().await, Some(529));
+    let call = client.harvest(&all(0, CommentOrder::Time), |_| {}).await.expect("a harvest");
+    let first: Vec<_> = call.value.comments[..2].iter().map(|comment| comment.text.as_str()).collect();
+    assert_eq!((first, call.value.comments.len()), (vec!["new", "edited"], 522));
+    let delete = |id: &str| Change::Delete { id: id.to_owned() };
+    assert_eq!(emulator.change(SAMPLES[0].video_id, [delete("fresh"), delete("fresh")]), 1);
+    assert_eq!(counted().await, Some(527));
+    assert_eq!((emulator.counts().statistics, client.statistics_units_spent()), (3, 3));
+    assert_eq!(emulator.counts().units, client.units_spent(), "the statistics are none of them");
+}
+
+/// Comments come and go between two pages: what stays is read once, and nothing of it is passed over.
+#[tokio::test]
+async fn a_page_token_holds_its_place_while_the_list_moves() {
+    let emulator = emulator(10_000).await;
+    let client = client(&emulator);
+    let first = client.comment_threads(&video(0), CommentOrder::Time, 50, None).await.expect("a page").value;
+    let gone = Change::Delete { id: first.items[3].top.id.clone() };
+    assert_eq!(emulator.change(SAMPLES[0].video_id, [gone]), 1);
+    let token = first.next_page_token.as_deref();
+    let second =
+        client.comment_threads(&video(0), CommentOrder::Time, 50, token).await.expect("a page").value;
+    let anew = client.comment_threads(&video(0), CommentOrder::Time, 100, None).await.expect("a page").value;
+    assert_eq!(second.items[0], anew.items[49]);
 }
 
 #[tokio::test]

@@ -132,6 +132,24 @@ fn seconds(duration: &str) -> Option<u64> {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct VideoStat {
+    id: String,
+    statistics: Statistics,
+}
+
+impl VideoStat {
+    pub(super) fn into_statistics(self) -> Option<model::Statistics> {
+        Some(model::Statistics {
+            id: self.id.parse().ok()?,
+            view_count: self.statistics.view_count,
+            like_count: self.statistics.like_count,
+            comment_count: self.statistics.comment_count,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Channel {
     id: String,

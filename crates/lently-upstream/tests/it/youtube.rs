@@ -181,6 +181,29 @@ async fn a_rate_limit_is_waited_out_as_the_upstream_asks_and_every_attempt_is_co
 }
 
 #[tokio::test]
+async fn statistics_are_asked_for_by_repeated_ids_and_counted_in_a_bucket_of_their_own() {
+    let known = json!({ "id": "dQw4w9WgXcQ", "statistics": { "viewCount": "12", "commentCount": "3" } });
+    let upstream = Upstream::answering([
+        youtube_error(503, "backendError"),
+        reply(200, json!({ "items": [known] }).to_string()),
+    ])
+    .await;
+    let client = upstream.youtube();
+    let ids = [video_id(), "aaaaaaaaaaa".parse().expect("an id")];
+    let call = client.statistics(&ids).await.expect("statistics");
+    let told: Vec<_> =
+        call.value.iter().map(|told| (told.view_count, told.like_count, told.comment_count)).collect();
+    assert_eq!(told, [(Some(12), None, Some(3))]);
+    assert_eq!((call.units, client.statistics_units_spent(), client.units_spent()), (2, 2, 0));
+    let target = &upstream.asked()[1].target;
+    assert_eq!(target, "/youtube/v3/videos:batchGetStats?part=statistics&id=dQw4w9WgXcQ&id=aaaaaaaaaaa");
+    for count in [0, 51] {
+        assert!(client.statistics(&vec![video_id(); count]).await.is_err());
+    }
+    assert_eq!(upstream.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn an_hour_is_not_waited_out_but_told() {
     let answer = with_header(youtube_error(429, "rateLimitExceeded"), "retry-after", "3600");
     let upstream = Upstream::answering([answer]).await;
