@@ -4,11 +4,14 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 use lently_upstream::{Comment, VideoId, dump};
 use serde::Deserialize;
+
+use crate::world::World;
 
 /// The largest file read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -87,7 +90,9 @@ pub enum DataError {
 /// The videos that the emulator knows.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
-    pub(crate) videos: BTreeMap<String, Video>,
+    pub(crate) videos: BTreeMap<String, Arc<Video>>,
+    /// Where every other video is, as it is at a time.
+    world: Option<(Arc<World>, Timestamp)>,
 }
 
 #[derive(Clone, Debug)]
@@ -126,9 +131,11 @@ impl Data {
     /// The samples.
     #[must_use]
     pub fn samples() -> Self {
-        let videos =
-            FILES.iter().filter_map(|file| parse_sample(file)).map(|video| (video.id.clone(), video));
-        Self { videos: videos.collect() }
+        let videos = FILES
+            .iter()
+            .filter_map(|file| parse_sample(file))
+            .map(|video| (video.id.clone(), Arc::new(video)));
+        Self { videos: videos.collect(), world: None }
     }
 
     /// Reads a file of comments, or every file of comments in a folder. A file that names no video gets an id made
@@ -141,7 +148,7 @@ impl Data {
         let mut videos = BTreeMap::new();
         if !fs::metadata(path).map_err(io)?.is_dir() {
             let video = read(path)?;
-            return Ok(Self { videos: BTreeMap::from([(video.id.clone(), video)]) });
+            return Ok(Self { videos: BTreeMap::from([(video.id.clone(), Arc::new(video))]), world: None });
         }
         let mut files: Vec<PathBuf> =
             fs::read_dir(path).map_err(io)?.filter_map(Result::ok).map(|entry| entry.path()).collect();
@@ -149,12 +156,28 @@ impl Data {
         for file in files.iter().filter(|file| file.is_file()) {
             match read(file) {
                 Ok(video) => {
-                    videos.insert(video.id.clone(), video);
+                    videos.insert(video.id.clone(), Arc::new(video));
                 }
                 Err(error) => tracing::warn!(%error, "passed over"),
             }
         }
-        if videos.is_empty() { Err(DataError::Empty { path: path.to_owned() }) } else { Ok(Self { videos }) }
+        if videos.is_empty() {
+            Err(DataError::Empty { path: path.to_owned() })
+        } else {
+            Ok(Self { videos, world: None })
+        }
+    }
+
+    /// A made-up world as it is at a time.
+    #[must_use]
+    pub fn of_world(world: Arc<World>, now: Timestamp) -> Self {
+        Self { videos: BTreeMap::new(), world: Some((world, now)) }
+    }
+
+    /// The video, if there is one.
+    pub(crate) fn video(&self, id: &str) -> Option<Arc<Video>> {
+        let known = self.videos.get(id).cloned();
+        known.or_else(|| self.world.as_ref().map(|(world, now)| world.video(id, *now)))
     }
 
     /// Ids and titles, for people.
@@ -291,7 +314,7 @@ mod tests {
         let data = Data::samples();
         for (sample, comments) in SAMPLES.iter().zip([Some(520), Some(430), Some(360), Some(0), None]) {
             let video = data.videos.get(sample.video_id);
-            assert_eq!(video.map(Video::comment_count), comments, "{}", sample.what);
+            assert_eq!(video.map(|video| video.comment_count()), comments, "{}", sample.what);
             assert_eq!(video.map(|video| video.title.as_str()).unwrap_or_default(), sample.title);
         }
         let longest = data.videos["LentlyEspr1"].threads.iter().map(|thread| thread.replies.len()).max();

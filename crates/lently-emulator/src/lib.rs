@@ -8,6 +8,7 @@ mod data;
 mod faults;
 mod gemini;
 mod state;
+mod world;
 mod youtube;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ pub use self::{
     change::{Change, NewComment},
     data::{Data, DataError, SAMPLES, Sample},
     state::{Counts, Fault, FaultKind, Latency, Method},
+    world::{Growth, World, WorldConfig, WorldError},
 };
 
 /// The largest request taken; a batch of long comments is below 1 MiB.

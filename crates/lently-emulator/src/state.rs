@@ -161,6 +161,7 @@ impl State {
     pub(crate) fn change(&self, video_id: &str, changes: Vec<Change>) -> usize {
         self.live(|live| {
             let Some(video) = Arc::make_mut(&mut live.data).videos.get_mut(video_id) else { return 0 };
+            let video = Arc::make_mut(video);
             changes.into_iter().map(|change| change.apply(video)).filter(|found| *found).count()
         })
     }

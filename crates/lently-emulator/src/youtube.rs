@@ -80,7 +80,8 @@ pub(crate) async fn videos(
 ) -> Result<Json<Value>, Response> {
     admit(&state, Method::Videos, 1, &headers, &params, |counts| counts.videos += 1).await?;
     let (data, ids) = (state.data(), ids(&params)?);
-    let found: Vec<Value> = ids.iter().filter_map(|id| data.videos.get(*id)).map(video_resource).collect();
+    let found: Vec<Value> =
+        ids.iter().filter_map(|id| data.video(id)).map(|video| video_resource(&video)).collect();
     Ok(list("youtube#videoListResponse", found, None))
 }
 
@@ -98,7 +99,7 @@ pub(crate) async fn statistics(
         statistics.as_object_mut().map(|statistics| statistics.remove("favoriteCount"));
         json!({ "kind": "youtube#videoStats", "etag": etag(&video.id), "id": video.id, "statistics": statistics })
     };
-    let found: Vec<Value> = ids.iter().filter_map(|id| data.videos.get(*id)).map(stat).collect();
+    let found: Vec<Value> = ids.iter().filter_map(|id| data.video(id)).map(|video| stat(&video)).collect();
     Ok(Json(json!({ "kind": "youtube#batchGetStatsResponse", "etag": etag("stats"), "items": found })))
 }
 
@@ -159,7 +160,7 @@ pub(crate) async fn comment_threads(
             .await?;
     let data = state.data();
     let video =
-        param(&params, "videoId").and_then(|id| data.videos.get(id)).ok_or_else(faults::video_not_found)?;
+        param(&params, "videoId").and_then(|id| data.video(id)).ok_or_else(faults::video_not_found)?;
     if video.comments_disabled {
         return Err(faults::youtube(&FaultKind::CommentsDisabled).await);
     }
@@ -180,7 +181,7 @@ pub(crate) async fn comment_threads(
         }
     }
     let (page, next) = page(&params, &threads, order, |thread| &thread.top.id)?;
-    let items = page.iter().map(|thread| thread_resource(video, thread)).collect();
+    let items = page.iter().map(|thread| thread_resource(&video, thread)).collect();
     let next = next.filter(|_| admitted == Admitted::Whole);
     Ok(list("youtube#commentThreadListResponse", items, next))
 }
@@ -299,7 +300,7 @@ pub(crate) async fn channels(
     let ids: Vec<&str> = param(&params, "id").unwrap_or_default().split(',').collect();
     let data = state.data();
     let found = ids.iter().filter_map(|id| {
-        let videos: Vec<&Video> = data.videos.values().filter(|video| video.channel_id == **id).collect();
+        let videos: Vec<_> = data.videos.values().filter(|video| video.channel_id == **id).collect();
         let first = videos.first()?;
         Some(json!({
             "kind": "youtube#channel",
@@ -322,7 +323,7 @@ pub(crate) async fn captions(
     owner_only(&headers)?;
     let data = state.data();
     let video =
-        param(&params, "videoId").and_then(|id| data.videos.get(id)).ok_or_else(faults::video_not_found)?;
+        param(&params, "videoId").and_then(|id| data.video(id)).ok_or_else(faults::video_not_found)?;
     let track = json!({
         "kind": "youtube#caption",
         "etag": etag(&video.id),
@@ -345,7 +346,7 @@ pub(crate) async fn download_caption(
     owner_only(&headers)?;
     let data = state.data();
     let video =
-        id.strip_prefix("caption-").and_then(|id| data.videos.get(id)).ok_or_else(faults::video_not_found)?;
+        id.strip_prefix("caption-").and_then(|id| data.video(id)).ok_or_else(faults::video_not_found)?;
     let srt = format!(
         "1\n00:00:00,000 --> 00:00:02,500\n{}\n\n2\n00:00:02,500 --> 00:00:05,000\n{}\n",
         video.title, video.channel
