@@ -16,8 +16,10 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
+    clock::WallClock,
     error::{Unusable, UpstreamError, word},
-    pacific,
+    meter::{self, Expense, Meter},
+    pacific::next_midnight,
     transport::{self, Reply},
     youtube::{by_status, secret},
 };
@@ -40,6 +42,8 @@ pub struct GeminiConfig {
     pub timeout: Duration,
     /// How often a call is tried in all. Default 4.
     pub max_attempts: u32,
+    /// By which a used-up quota ends at midnight. Default the system's.
+    pub clock: WallClock,
 }
 
 impl GeminiConfig {
@@ -53,6 +57,7 @@ impl GeminiConfig {
             model: DEFAULT_MODEL.to_owned(),
             timeout: Duration::from_secs(60),
             max_attempts: 4,
+            clock: WallClock::default(),
         }
     }
 }
@@ -92,7 +97,7 @@ pub struct TokenUsage {
 
 /// The client. Cheap to clone; clones share connections and counters.
 #[derive(Clone)]
-pub struct GeminiClient(Arc<Inner>);
+pub struct GeminiClient(Arc<Inner>, Option<Meter>);
 
 struct Inner {
     http: transport::Http,
@@ -114,7 +119,14 @@ impl GeminiClient {
             });
         }
         let http = transport::Http::new(config.timeout);
-        Ok(Self(Arc::new(Inner { http, config, input: AtomicU64::new(0), output: AtomicU64::new(0) })))
+        let inner = Inner { http, config, input: AtomicU64::new(0), output: AtomicU64::new(0) };
+        Ok(Self(Arc::new(inner), None))
+    }
+
+    /// The same client for whoever is told of its expenses by that meter.
+    #[must_use]
+    pub fn metered(&self, meter: Meter) -> Self {
+        Self(Arc::clone(&self.0), Some(meter))
     }
 
     /// Tokens spent by this client and its clones.
@@ -143,21 +155,30 @@ impl GeminiClient {
                 "responseJsonSchema": request.schema,
             },
         });
-        transport::with_retries(self.0.config.max_attempts, LONGEST_HINT, is_free, || self.ask(&body)).await
+        transport::with_retries(self.0.config.max_attempts, LONGEST_HINT, is_free, || {
+            self.ask(request, &body)
+        })
+        .await
     }
 
-    async fn ask(&self, body: &Value) -> Result<Generated, UpstreamError> {
+    async fn ask(&self, request: &GenerateRequest, body: &Value) -> Result<Generated, UpstreamError> {
         let config = &self.0.config;
         let url = config
             .base_url
             .join(&format!("v1beta/models/{}:generateContent", config.model))
             .map_err(|_| UpstreamError::BadRequest { reason: word("the base URL cannot be used") })?;
         let key = secret(config.api_key.expose_secret().to_owned())?;
-        let reply =
-            transport::exchange(self.0.http.client()?.post(url).header("x-goog-api-key", key).json(body))
-                .await?;
+        let asking = self.0.http.client()?.post(url).header("x-goog-api-key", key).json(body);
+        let (meter, model) = (self.1.as_ref(), &config.model);
+        let _kept = meter::tell(meter, || Expense::Asking {
+            model: model.clone(),
+            bytes: (request.system.len() + request.user.len() + request.schema.to_string().len()) as u64,
+            max_output_tokens: request.max_output_tokens,
+        })
+        .await?;
+        let reply = transport::exchange(asking).await?;
         if !reply.status.is_success() {
-            return Err(classify(&reply, pacific::upcoming_midnight()));
+            return Err(classify(&reply, next_midnight(config.clock.now())));
         }
         let read = read(&reply.body);
         let usage = match &read {
@@ -167,6 +188,7 @@ impl GeminiClient {
         };
         self.0.input.fetch_add(usage.input, Ordering::Relaxed);
         self.0.output.fetch_add(usage.output, Ordering::Relaxed);
+        meter::tell(meter, || Expense::Answered { model: model.clone(), usage }).await?;
         read
     }
 }

@@ -1,9 +1,7 @@
 //! A client of the YouTube Data API v3: videos, comment threads, replies, channels, captions. Counts every unit,
 //! those of failed calls included. Caches nothing.
 //!
-//! Units: 1 a call, 50 for `captions.list`, 200 for `captions.download` (YouTube Data API, quota calculator and
-//! method pages, as of 2026-11-23). `videos.batchGetStats` costs 1 unit of a bucket of its own with 10,000 a day (revision
-//! history of 2026-06-03), which is counted apart.
+//! What a call takes, and out of which quota, is the table in `bucket.rs`.
 
 mod captions;
 mod harvest;
@@ -25,9 +23,12 @@ use url::Url;
 
 pub use self::harvest::{Harvest, HarvestEnd, HarvestProgress, HarvestRequest};
 use crate::{
+    bucket::Method,
+    clock::WallClock,
     error::{UpstreamError, word},
+    meter::{self, Expense, Meter},
     model::{Call, Channel, Comment, CommentOrder, Page, Statistics, Video},
-    pacific,
+    pacific::next_midnight,
     transport::{self, Reply},
     video_ref::VideoId,
 };
@@ -36,7 +37,6 @@ use crate::{
 pub const MAX_IDS: usize = 50;
 /// The most threads or replies on one page.
 pub const MAX_PAGE: u32 = 100;
-const BATCH_GET_STATS: &str = "videos:batchGetStats";
 /// Someone may be waiting for the page; a longer hint is theirs to follow.
 const LONGEST_HINT: Duration = Duration::from_secs(20);
 
@@ -53,6 +53,8 @@ pub struct YouTubeConfig {
     pub timeout: Duration,
     /// How often a call is tried in all. Default 4.
     pub max_attempts: u32,
+    /// By which a used-up quota ends at midnight. Default the system's.
+    pub clock: WallClock,
 }
 
 impl Default for YouTubeConfig {
@@ -63,6 +65,7 @@ impl Default for YouTubeConfig {
             oauth_token: None,
             timeout: Duration::from_secs(15),
             max_attempts: 4,
+            clock: WallClock::default(),
         }
     }
 }
@@ -78,7 +81,7 @@ pub struct Thread {
 
 /// The client. Cheap to clone; clones share connections and counters.
 #[derive(Clone)]
-pub struct YouTubeClient(Arc<Inner>);
+pub struct YouTubeClient(Arc<Inner>, Option<Meter>);
 
 struct Inner {
     http: transport::Http,
@@ -101,7 +104,13 @@ impl YouTubeClient {
     pub fn new(config: YouTubeConfig) -> Result<Self, UpstreamError> {
         let http = transport::Http::new(config.timeout);
         let (units, statistics_units) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self(Arc::new(Inner { http, config, units, statistics_units })))
+        Ok(Self(Arc::new(Inner { http, config, units, statistics_units }), None))
+    }
+
+    /// The same client for whoever is told of its expenses by that meter.
+    #[must_use]
+    pub fn metered(&self, meter: Meter) -> Self {
+        Self(Arc::clone(&self.0), Some(meter))
     }
 
     /// Quota units spent by this client and its clones, failed calls included, those of [`statistics`](Self::statistics)
@@ -129,7 +138,7 @@ impl YouTubeClient {
     pub async fn videos(&self, ids: &[VideoId]) -> Result<Call<Vec<Video>>, UpstreamError> {
         let ids = joined(ids.iter().map(VideoId::as_str))?;
         let query = [("part", "snippet,contentDetails,statistics".to_owned()), ("id", ids)];
-        let call: Call<wire::List<wire::Video>> = self.list("videos", &query, 1, &Auth::Key).await?;
+        let call: Call<wire::List<wire::Video>> = self.list(Method::Videos, &query, &Auth::Key).await?;
         Ok(call.map(|list| list.items.into_iter().filter_map(wire::Video::into_video).collect()))
     }
 
@@ -149,7 +158,7 @@ impl YouTubeClient {
         let mut query = vec![("part", "statistics".to_owned())];
         query.extend(ids.iter().map(|id| ("id", id.to_string())));
         let call: Call<wire::List<wire::VideoStat>> =
-            self.list(BATCH_GET_STATS, &query, 1, &Auth::Key).await?;
+            self.list(Method::VideoStats, &query, &Auth::Key).await?;
         Ok(call.map(|list| list.items.into_iter().filter_map(wire::VideoStat::into_statistics).collect()))
     }
 
@@ -187,7 +196,7 @@ impl YouTubeClient {
         ];
         query.extend(page_token.map(|token| ("pageToken", token.to_owned())));
         let list: wire::List<wire::Thread> =
-            self.list_counting("commentThreads", &query, 1, &Auth::Key, spent).await?;
+            self.list_counting(Method::CommentThreads, &query, &Auth::Key, spent).await?;
         Ok(list.into_page(wire::Thread::into_thread))
     }
 
@@ -220,7 +229,7 @@ impl YouTubeClient {
         ];
         query.extend(page_token.map(|token| ("pageToken", token.to_owned())));
         let list: Result<wire::List<wire::Comment>, _> =
-            self.list_counting("comments", &query, 1, &Auth::Key, spent).await;
+            self.list_counting(Method::Comments, &query, &Auth::Key, spent).await;
         let list = list.map_err(|error| match error {
             // Only a comment was asked for, whatever the reason of the 404 says.
             UpstreamError::VideoNotFound => UpstreamError::CommentNotFound,
@@ -236,33 +245,31 @@ impl YouTubeClient {
     pub async fn channels(&self, ids: &[&str]) -> Result<Call<Vec<Channel>>, UpstreamError> {
         let ids = joined(ids.iter().copied())?;
         let query = [("part", "snippet,statistics,contentDetails".to_owned()), ("id", ids)];
-        let call: Call<wire::List<wire::Channel>> = self.list("channels", &query, 1, &Auth::Key).await?;
+        let call: Call<wire::List<wire::Channel>> = self.list(Method::Channels, &query, &Auth::Key).await?;
         Ok(call.map(|list| list.items.into_iter().filter_map(wire::Channel::into_channel).collect()))
     }
 
     /// Calls a `list` method with retries. The units of every attempt are in the result.
     async fn list<T: DeserializeOwned>(
         &self,
-        path: &str,
+        method: Method,
         query: &[(&str, String)],
-        units: u64,
         auth: &Auth,
     ) -> Result<Call<T>, UpstreamError> {
         let spent = AtomicU64::new(0);
-        let value = self.list_counting(path, query, units, auth, &spent).await?;
+        let value = self.list_counting(method, query, auth, &spent).await?;
         Ok(Call { value, units: spent.into_inner() })
     }
 
     async fn list_counting<T: DeserializeOwned>(
         &self,
-        path: &str,
+        method: Method,
         query: &[(&str, String)],
-        units: u64,
         auth: &Auth,
         spent: &AtomicU64,
     ) -> Result<T, UpstreamError> {
         let call = || async {
-            let reply = self.ask(path, query, units, auth, spent).await?;
+            let reply = self.ask(method, method.path(), query, auth, spent).await?;
             serde_json::from_slice(&reply.body).map_err(|_| UpstreamError::Transient {
                 reason: "its answer is not what the API promises".to_owned(),
                 retry_after: None,
@@ -275,9 +282,9 @@ impl YouTubeClient {
     /// One attempt. It costs its units whatever comes of it, once it is sent.
     async fn ask(
         &self,
+        method: Method,
         path: &str,
         query: &[(&str, String)],
-        units: u64,
         auth: &Auth,
         spent: &AtomicU64,
     ) -> Result<Reply, UpstreamError> {
@@ -303,15 +310,20 @@ impl YouTubeClient {
                 request.header("authorization", secret(format!("Bearer {}", token.expose_secret()))?)
             }
         };
-        let bucket = if path == BATCH_GET_STATS { &self.0.statistics_units } else { &self.0.units };
-        bucket.fetch_add(units, Ordering::Relaxed);
-        spent.fetch_add(units, Ordering::Relaxed);
+        let meter = self.1.as_ref();
+        let _kept = meter::tell(meter, || Expense::Call(method)).await?;
+        let bucket = if method == Method::VideoStats { &self.0.statistics_units } else { &self.0.units };
+        bucket.fetch_add(method.units(), Ordering::Relaxed);
+        spent.fetch_add(method.units(), Ordering::Relaxed);
         let reply = transport::exchange(request).await?;
         if reply.status.is_success() {
-            Ok(reply)
-        } else {
-            Err(classify(&reply, pacific::upcoming_midnight()))
+            return Ok(reply);
         }
+        let error = classify(&reply, next_midnight(config.clock.now()));
+        if let UpstreamError::QuotaExhausted { until } = error {
+            meter::tell(meter, || Expense::UsedUp { bucket: method.bucket(), until }).await?;
+        }
+        Err(error)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::{Auth, LONGEST_HINT, YouTubeClient, wire};
 use crate::{
+    bucket::Method,
     error::UpstreamError,
     model::{Call, CaptionTrack, Segment, Transcript},
     transport,
@@ -17,7 +18,7 @@ impl YouTubeClient {
     /// [`UpstreamError::MissingKey`] without a token, and as every call.
     pub async fn captions(&self, video_id: &VideoId) -> Result<Call<Vec<CaptionTrack>>, UpstreamError> {
         let query = [("part", "snippet".to_owned()), ("videoId", video_id.to_string())];
-        let call: Call<wire::List<wire::Caption>> = self.list("captions", &query, 50, &Auth::OAuth).await?;
+        let call: Call<wire::List<wire::Caption>> = self.list(Method::Captions, &query, &Auth::OAuth).await?;
         Ok(call.map(|list| {
             let tracks = list.items.into_iter().map(|caption| CaptionTrack {
                 id: caption.id,
@@ -47,8 +48,9 @@ impl YouTubeClient {
         }
         let mut query = vec![("tfmt", "srt".to_owned())];
         query.extend(language.map(|language| ("tlang", language.to_owned())));
-        let (path, spent) = (format!("captions/{id}"), AtomicU64::new(0));
-        let call = || self.ask(&path, &query, 200, &Auth::OAuth, &spent);
+        let method = Method::CaptionDownload;
+        let (path, spent) = (format!("{}/{id}", method.path()), AtomicU64::new(0));
+        let call = || self.ask(method, &path, &query, &Auth::OAuth, &spent);
         let attempts = self.0.config.max_attempts;
         let reply =
             transport::with_retries(attempts, LONGEST_HINT, UpstreamError::is_retryable, call).await?;

@@ -1,12 +1,15 @@
 //! The YouTube client over the wire.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use futures::stream;
+use jiff::Timestamp;
 use lently_upstream::{
-    CommentOrder, Harvest, HarvestEnd, HarvestRequest, UpstreamError, VideoId, YouTubeClient, YouTubeConfig,
+    Bucket, CommentOrder, Expense, Harvest, HarvestEnd, HarvestRequest, Meter, Method, UpstreamError,
+    VideoId, WallClock, YouTubeClient, YouTubeConfig,
 };
 use serde_json::{Value, json};
 
@@ -307,4 +310,63 @@ async fn a_transcript_is_read_with_the_owners_token() {
         assert_eq!(asked.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
         assert_eq!(asked.header("x-goog-api-key"), None);
     }
+}
+
+#[tokio::test]
+async fn a_used_up_quota_lasts_until_midnight_by_the_clock_that_was_given() {
+    for (now, midnight) in
+        [("2026-11-01T08:30:00Z", "2026-11-02T08:00:00Z"), ("2027-03-14T09:00:00Z", "2027-03-15T07:00:00Z")]
+    {
+        let upstream = Upstream::answering([youtube_error(403, "quotaExceeded")]).await;
+        let now: Timestamp = now.parse().expect("a time");
+        let config = YouTubeConfig { clock: WallClock::new(move || now), ..upstream.youtube_config() };
+        let client = YouTubeClient::new(config).expect("a client");
+        let until = midnight.parse().expect("a time");
+        let error = client.video(&video_id()).await.expect_err("an error");
+        assert_eq!(error, UpstreamError::QuotaExhausted { until });
+    }
+}
+
+/// What a client told its meter, which refuses all behind the first `allowed`.
+fn metered(client: &YouTubeClient, allowed: usize) -> (YouTubeClient, Arc<Mutex<Vec<Expense>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let book = Arc::clone(&told);
+    let meter = Meter::new(move |expense| {
+        let mut book = book.lock().expect("the book");
+        book.push(expense);
+        let refused = UpstreamError::QuotaExhausted { until: Timestamp::UNIX_EPOCH };
+        std::future::ready(if book.len() > allowed { Err(refused) } else { Ok(None) })
+    });
+    (client.metered(meter), told)
+}
+
+#[tokio::test]
+async fn each_attempt_is_announced_before_it_is_sent_and_a_refusal_keeps_it_back() {
+    let upstream = Upstream::answering([
+        with_header(youtube_error(503, "backendError"), "retry-after", "0"),
+        one_video(),
+    ])
+    .await;
+    let (client, told) = metered(&upstream.youtube(), 2);
+    client.video(&video_id()).await.expect("a video");
+    assert_eq!(
+        *told.lock().expect("the book"),
+        [Expense::Call(Method::Videos), Expense::Call(Method::Videos)]
+    );
+    let error =
+        client.comment_threads(&video_id(), CommentOrder::Time, 1, None).await.expect_err("a refusal");
+    assert_eq!(error, UpstreamError::QuotaExhausted { until: Timestamp::UNIX_EPOCH });
+    assert_eq!((upstream.asked().len(), client.units_spent()), (2, 2), "nothing was sent");
+}
+
+#[tokio::test]
+async fn a_used_up_quota_is_told_with_its_bucket() {
+    let upstream = Upstream::answering([youtube_error(403, "quotaExceeded")]).await;
+    let (client, told) = metered(&upstream.youtube(), 9);
+    client.video(&video_id()).await.expect_err("an error");
+    let told = told.lock().expect("the book");
+    assert!(
+        matches!(told[..], [Expense::Call(_), Expense::UsedUp { bucket: Bucket::Shared, .. }]),
+        "{told:?}"
+    );
 }
