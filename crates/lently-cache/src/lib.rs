@@ -87,6 +87,7 @@ mod service;
 mod stats;
 mod sync;
 mod tags;
+mod tally;
 
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
@@ -120,4 +121,5 @@ pub use self::{
     service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
     stats::{KindStats, Stats},
     tags::{MAX_TAG_BYTES, MAX_TAGS, Tagged, Tags},
+    tally::{Amounts, Holding, MAX_TALLY_NAME_BYTES, Part, Sums, Tally, TallyWanted},
 };

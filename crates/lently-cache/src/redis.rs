@@ -14,6 +14,7 @@ mod reads;
 mod sentinel;
 mod slots;
 mod tags;
+mod tally;
 mod topology;
 mod tracking;
 mod walk;

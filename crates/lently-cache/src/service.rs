@@ -363,6 +363,10 @@ impl CacheService {
         }
     }
 
+    pub(crate) fn remote(&self) -> &Remote {
+        &self.0.remote
+    }
+
     /// Ends the link to Redis and all upkeep, and waits for its end, a second at most. Fetches still under way end as
     /// they would without Redis; to have them stored, wait for their tracker (given at open) first.
     pub async fn close(&self) {

@@ -23,6 +23,7 @@ mod stale;
 mod stats;
 mod support;
 mod tags;
+mod tally;
 
 /// A module that is not named above is never compiled, and its tests never run.
 #[test]
