@@ -207,13 +207,15 @@ pub struct Fetched {
     pub cost: Cost,
     /// A shorter life than the policy's, if the value deserves one.
     pub fresh: Option<Duration>,
+    /// A shorter retention than the policy's, if parts of the value are older than this fetch.
+    pub retain: Option<Duration>,
 }
 
 impl Fetched {
     /// A value that cost nothing and lives as long as its policy says.
     #[must_use]
     pub fn new(value: impl Into<Bytes>) -> Self {
-        Self { value: value.into(), cost: Cost::default(), fresh: None }
+        Self { value: value.into(), cost: Cost::default(), fresh: None, retain: None }
     }
 
     /// The same with a cost.

@@ -165,6 +165,14 @@ impl CacheService {
         Box::pin(self.get_beyond_memory(kind, key)).await
     }
 
+    /// What [`get`](Self::get) would find, for a fetch that builds on it. Not counted as a request.
+    pub async fn peek(&self, kind: Kind, key: &str) -> Lookup {
+        match check_key(key) {
+            Ok(()) => Box::pin(self.0.look_up(Sought { key, kind, fresh: None })).await,
+            Err(_) => Lookup::Missing(MissReason::Absent),
+        }
+    }
+
     async fn get_beyond_memory(&self, kind: Kind, key: &str) -> Lookup {
         let began = Instant::now();
         let lookup = match check_key(key) {

@@ -336,10 +336,15 @@ async fn warming_stores_many_and_counts_what_it_could_not(site: &Site) -> Kept {
 
 async fn a_value_may_live_shorter_than_its_policy_says(site: &Site) -> Kept {
     let (node, upstream) = (site.node().await?, Upstream::open());
+    let aging = Fetched { retain: Some(Duration::from_secs(7)), ..Fetched::new("1") };
     let short = Fetched { fresh: Some(Duration::from_secs(5)), ..Fetched::new("1") };
     node.get_or_set("thing:1", &policy(), upstream.fetch(Ok(short))).await?;
     site.clock.advance(Duration::from_secs(5));
     ensure!(look(&node, "thing:1").await.is_none(), "it is found after 5 of 5 seconds");
+    node.get_or_set("thing:2", &policy(), upstream.fetch(Ok(aging))).await?;
+    ensure!(look(&node, "thing:2").await.is_some(), "it is not kept");
+    site.clock.advance(Duration::from_secs(7));
+    ensure!(is_missing(&node.peek(THING, "thing:2").await), "it is there after 7 of 7 seconds");
     Ok(())
 }
 

@@ -199,13 +199,20 @@ impl Inner {
     ) -> Landed {
         self.failures.forget(key);
         self.resting.forget(key);
-        let Fetched { value, mut cost, fresh } = fetched;
+        let Fetched { value, mut cost, fresh, retain } = fetched;
         if cost.milliseconds == 0 {
             cost.milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
         let too_large = value.len() as u64 > self.max_value_bytes;
         let fresh = fresh.map_or(policy.fresh, |shorter| shorter.min(policy.fresh));
-        let mut entry = envelope::entry(policy, value, cost, fresh, self.clock.now()).with_tagged(tagged);
+        let mut entry = match retain {
+            Some(shorter) if shorter < policy.retention => {
+                let policy = Policy { retention: shorter, ..policy.clone() };
+                envelope::entry(&policy, value, cost, fresh, self.clock.now())
+            }
+            _ => envelope::entry(policy, value, cost, fresh, self.clock.now()),
+        };
+        entry = entry.with_tagged(tagged);
         if too_large {
             tracing::warn!(
                 kind = policy.kind.name,
