@@ -178,7 +178,7 @@ impl CachedAnalysisService {
             let analysis = service.fresh_in_store(&own_id).await.map_err(ServiceError::into_failure)?;
             let analysis = analysis.ok_or_else(nothing_kept)?;
             let fresh = Some(between(service.clock.now(), analysis.fresh_until));
-            let fetched = Fetched { value: analysis.body.clone(), cost: analysis.cost, fresh };
+            let fetched = Fetched { fresh, ..Fetched::new(analysis.body.clone()).with_cost(analysis.cost) };
             let _ = found.set(analysis);
             Ok(fetched)
         };

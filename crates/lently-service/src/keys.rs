@@ -57,12 +57,9 @@ impl EntryKind {
     /// The schema version of the stored value; raised when its shape changes, which makes older entries misses.
     pub const fn schema(self) -> u16 {
         match self {
-            Self::Analysis
-            | Self::Comments
-            | Self::Video
-            | Self::Transcript
-            | Self::Quota
-            | Self::Verdict => 1,
+            // With the time at which all of it was read.
+            Self::Video => 2,
+            Self::Analysis | Self::Comments | Self::Transcript | Self::Quota | Self::Verdict => 1,
         }
     }
 

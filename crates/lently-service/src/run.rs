@@ -153,7 +153,7 @@ impl Maker {
         {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
-        Ok(Fetched { value, cost: body.cost, fresh: Some(fresh) })
+        Ok(Fetched { fresh: Some(fresh), ..Fetched::new(value).with_cost(body.cost) })
     }
 
     async fn material(

@@ -8,13 +8,14 @@ use futures::future::join_all;
 use lently_cache::{
     Answer, Bulk, CacheService, Controls, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier, Wanted,
 };
-use lently_upstream::{Harvest, Transcript, Video};
+use lently_upstream::{Harvest, Transcript};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 
 use crate::ids::AnalysisId;
 use crate::keys::EntryKind;
 use crate::lently::Usage;
+use crate::youtube::KnownVideo;
 
 /// Checks the JSON of a value against the type of its kind.
 ///
@@ -24,7 +25,7 @@ pub fn check(kind: EntryKind, value: &[u8]) -> Result<(), serde_json::Error> {
     match kind {
         EntryKind::Analysis => is::<Analysis>(value),
         EntryKind::Comments => is::<Harvest>(value),
-        EntryKind::Video => is::<Video>(value),
+        EntryKind::Video => is::<KnownVideo>(value),
         EntryKind::Transcript => is::<Transcript>(value),
         EntryKind::Quota => is::<Usage>(value),
         // Nothing reads these yet.

@@ -339,6 +339,11 @@ pub(crate) fn later(timestamp: Timestamp, duration: Duration) -> Timestamp {
     timestamp.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
+/// The time from `from` to `to`; none where that is backwards.
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
 fn earlier(timestamp: Timestamp, duration: Duration) -> Timestamp {
     timestamp.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }

@@ -2,12 +2,12 @@
 //!
 //! It never judges a comment and never asks upstream for what a tier has fresh.
 
+mod statistics;
 mod videos;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use lently_cache::{
     Answer, Bulk, CacheService, Clock, Controls, Cost, FetchError, FetchFailure, Fetched, Pattern, Wanted,
 };
@@ -15,6 +15,10 @@ use lently_upstream::{
     Call, CommentOrder, Harvest, HarvestProgress, HarvestRequest, Transcript, Video, VideoId, YouTubeClient,
 };
 use serde::Serialize;
+
+use self::statistics::StatisticsSource;
+pub use self::videos::{DETAILS_LAST, KnownVideo};
+use self::videos::{Reading, VideoSource};
 
 use crate::cached::Cached;
 use crate::error::ServiceError;
@@ -56,12 +60,32 @@ pub struct CachedYouTubeService {
     cache: CacheService,
     client: YouTubeClient,
     places: Places,
-    /// Metadata for callers; each call upstream has a place.
-    videos: Bulk<VideoId>,
-    /// The same for analyses; none has.
-    videos_of_analyses: Bulk<VideoId>,
+    videos: VideoLoaders,
     ttl: Arc<CacheTtl>,
     clock: Clock,
+}
+
+/// Loaders of metadata, each with batches of its own.
+#[derive(Clone)]
+struct VideoLoaders {
+    /// For callers; each call upstream has a place.
+    callers: Bulk<VideoId>,
+    /// For analyses; none has.
+    analyses: Bulk<VideoId>,
+    /// For callers and analyses that want nothing that was known before.
+    callers_anew: Bulk<VideoId>,
+    analyses_anew: Bulk<VideoId>,
+}
+
+impl VideoLoaders {
+    fn of(&self, purpose: Purpose, controls: &Controls) -> &Bulk<VideoId> {
+        match (purpose, controls.no_cache) {
+            (Purpose::Caller, false) => &self.callers,
+            (Purpose::Analysis, false) => &self.analyses,
+            (Purpose::Caller, true) => &self.callers_anew,
+            (Purpose::Analysis, true) => &self.analyses_anew,
+        }
+    }
 }
 
 /// For whom something is fetched.
@@ -76,9 +100,16 @@ enum Purpose {
 impl CachedYouTubeService {
     pub(crate) fn new(cache: CacheService, client: YouTubeClient, ttl: Arc<CacheTtl>, clock: Clock) -> Self {
         let places = Places::new(FETCHES_MAX, FETCHES_WAITING_MAX);
-        let videos = videos::loader(&cache, &client, Some(places.clone()));
-        let videos_of_analyses = videos::loader(&cache, &client, None);
-        Self { cache, client, places, videos, videos_of_analyses, ttl, clock }
+        let statistics = StatisticsSource::new(client.clone(), clock.clone());
+        let source =
+            VideoSource { cache: cache.clone(), client: client.clone(), statistics, clock: clock.clone() };
+        let videos = VideoLoaders {
+            callers: source.loader(Reading::WhatChanges, Some(places.clone())),
+            analyses: source.loader(Reading::WhatChanges, None),
+            callers_anew: source.loader(Reading::InFull, Some(places.clone())),
+            analyses_anew: source.loader(Reading::InFull, None),
+        };
+        Self { cache, client, places, videos, ttl, clock }
     }
 
     /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). Like the two
@@ -144,13 +175,14 @@ impl CachedYouTubeService {
     }
 
     /// Returns what YouTube says of a video. Up to 50 that are asked for within a few milliseconds, by whomever, are read in one
-    /// call (1 unit).
+    /// call (1 unit). What is known of it and no longer fresh is brought up to date by its statistics alone, which cost nothing of
+    /// the shared quota, for up to [`DETAILS_LAST`]; `no_cache` reads all of it.
     pub async fn get_video_metadata_cached(
         &self,
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        self.video_through(&self.videos, video_id, controls).await
+        self.video_through(Purpose::Caller, video_id, controls).await
     }
 
     /// The same of many, in their order. One that fails fails alone.
@@ -162,8 +194,8 @@ impl CachedYouTubeService {
         let policy = self.ttl.policy(EntryKind::Video);
         let one = |id: &VideoId| Wanted { id: id.clone(), key: CacheKeys::video(id), policy: policy.clone() };
         let wanted: Vec<_> = video_ids.iter().map(one).collect();
-        let answers =
-            shape::get_or_set_many(&self.cache, EntryKind::Video, &wanted, controls, &self.videos).await;
+        let loader = self.videos.of(Purpose::Caller, controls);
+        let answers = shape::get_or_set_many(&self.cache, EntryKind::Video, &wanted, controls, loader).await;
         answers.into_iter().map(|answer| self.cached(answer)).collect()
     }
 
@@ -172,16 +204,16 @@ impl CachedYouTubeService {
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        self.video_through(&self.videos_of_analyses, video_id, controls).await
+        self.video_through(Purpose::Analysis, video_id, controls).await
     }
 
     async fn video_through(
         &self,
-        videos: &Bulk<VideoId>,
+        purpose: Purpose,
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        let (videos, id) = (videos.clone(), video_id.clone());
+        let (videos, id) = (self.videos.of(purpose, controls).clone(), video_id.clone());
         let (key, policy) = (CacheKeys::video(video_id), self.ttl.policy(EntryKind::Video));
         let fetch = move || videos.fetch(id);
         self.cached(shape::get_or_set(&self.cache, EntryKind::Video, &key, &policy, controls, fetch).await)
@@ -268,13 +300,14 @@ async fn timed<T: Serialize>(
 /// A value as it is stored, with what it took.
 fn fetched<T: Serialize>(value: &T, units: u64, started: Instant) -> Result<Fetched, FetchFailure> {
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(written(value)?.with_cost(Cost { quota_units: units, milliseconds, ..Cost::default() }))
+}
+
+/// A value as it is stored, of which nothing is known but that it cost nothing.
+fn written<T: Serialize>(value: &T) -> Result<Fetched, FetchFailure> {
     let body = serde_json::to_vec(value)
         .map_err(|error| ServiceError::internal("a value cannot be written", error).into_failure())?;
-    Ok(Fetched {
-        value: Bytes::from(body),
-        cost: Cost { quota_units: units, milliseconds, ..Cost::default() },
-        fresh: None,
-    })
+    Ok(Fetched::new(body))
 }
 
 /// A language tag is 1 to 35 letters, digits and hyphens (BCP 47 asks implementations to handle 35).

@@ -1,45 +1,146 @@
 //! Metadata of videos, 50 to a call: whoever asks for a video within a short window shares a unit with the others.
 //!
-//! It knows neither keys nor times to live: what it brings is kept by whoever asked for it.
+//! Title, channel and description hardly ever change, and the statistics do, so what is known of a video is brought up to date
+//! by its statistics alone, which cost nothing of the shared quota; all of it is read again every [`DETAILS_LAST`]. It knows
+//! no time to live: what it brings is kept by whoever asked for it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use lently_cache::{Batch, Batching, Bulk, CacheService};
-use lently_upstream::{MAX_IDS, UpstreamError, Video, VideoId, YouTubeClient};
+use futures::future::join_all;
+use jiff::Timestamp;
+use lently_cache::{Batch, Batching, Bulk, CacheService, Clock, Fetched, Lookup};
+use lently_upstream::{MAX_IDS, Statistics, UpstreamError, Video, VideoId, YouTubeClient};
+use serde::{Deserialize, Serialize};
 
-use super::fetched;
+use super::statistics::StatisticsSource;
+use super::{fetched, written};
 use crate::error::ServiceError;
+use crate::keys::{CacheKeys, EntryKind};
 use crate::places::Places;
+use crate::store::{between, later};
+use crate::ttl::RETENTION;
 
 /// As many ids as a call takes; the first of them waits for others no longer than anyone notices beside a call over the Internet.
 const BATCHING: Batching = Batching { max_ids: MAX_IDS, window: Duration::from_millis(5) };
 
-/// A loader of metadata. Each call has one of the `places`, if there are any, however many ids are in it.
-pub(super) fn loader(cache: &CacheService, client: &YouTubeClient, places: Option<Places>) -> Bulk<VideoId> {
-    let client = client.clone();
-    cache.bulk(BATCHING, move |ids| {
-        let (client, places) = (client.clone(), places.clone());
-        async move {
-            // The wait for a place counts into the fetches' timeouts.
-            let _place = match &places {
-                Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
-                None => None,
-            };
-            Ok(read(&client, ids).await)
+/// How long title, channel and the like are believed while the statistics are brought up to date: a week. Whoever wants them
+/// anew before says `no-cache`.
+pub const DETAILS_LAST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// A video as it is kept: YouTube's statistics may be younger than the rest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KnownVideo {
+    /// What YouTube says of it.
+    #[serde(flatten)]
+    pub video: Video,
+    /// When all of it was read; `None` where nobody knows, and then it is read again.
+    #[serde(default)]
+    pub details_read_at: Option<Timestamp>,
+}
+
+/// How metadata is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The statistics alone, where the rest is known.
+    WhatChanges,
+    /// All of it.
+    InFull,
+}
+
+/// What metadata is read with.
+#[derive(Clone)]
+pub(super) struct VideoSource {
+    pub cache: CacheService,
+    pub client: YouTubeClient,
+    pub statistics: StatisticsSource,
+    pub clock: Clock,
+}
+
+impl VideoSource {
+    /// A loader of metadata. Each call has one of the `places`, if there are any, however many ids are in it.
+    pub(super) fn loader(&self, reading: Reading, places: Option<Places>) -> Bulk<VideoId> {
+        let this = self.clone();
+        self.cache.bulk(BATCHING, move |ids| {
+            let (this, places) = (this.clone(), places.clone());
+            async move {
+                // The wait for a place counts into the fetches' timeouts.
+                let _place = match &places {
+                    Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
+                    None => None,
+                };
+                Ok(this.read(ids, reading).await)
+            }
+        })
+    }
+
+    async fn read(&self, ids: Vec<VideoId>, reading: Reading) -> Batch<VideoId> {
+        let mut batch = Batch::new();
+        let mut in_full = Vec::new();
+        let mut known = HashMap::new();
+        if reading == Reading::WhatChanges {
+            known = self.known(&ids).await;
         }
-    })
+        let (asked, unknown): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| known.contains_key(id));
+        in_full.extend(unknown);
+        if !asked.is_empty() {
+            match self.statistics.read(&asked).await {
+                Ok(mut told) => {
+                    for id in asked {
+                        match (known.remove(&id), told.remove(&id)) {
+                            (Some(known), Some(told)) => {
+                                let merged = self.merged(known, told);
+                                batch.insert(id, merged);
+                            }
+                            // It may be gone. The full reading says so, or says otherwise.
+                            _ => in_full.push(id),
+                        }
+                    }
+                }
+                Err(error) if error.is_retryable() => {
+                    let failure = ServiceError::from(error).into_failure();
+                    batch.extend(asked.into_iter().map(|id| (id, Err(failure.clone()))));
+                }
+                // The bucket is empty, or whoever stands at the address does not have the method.
+                Err(_) => in_full.extend(asked),
+            }
+        }
+        if !in_full.is_empty() {
+            batch.extend(read(&self.client, in_full, &self.clock).await);
+        }
+        batch
+    }
+
+    /// Those of which a tier has what may still be believed, fresh or not.
+    async fn known(&self, ids: &[VideoId]) -> HashMap<VideoId, KnownVideo> {
+        let now = self.clock.now();
+        let looks = ids.iter().map(|id| async move {
+            let lookup = self.cache.peek(EntryKind::Video.kind(), &CacheKeys::video(id)).await;
+            let (Lookup::Fresh(entry) | Lookup::Stale(entry)) = lookup else { return None };
+            let known: KnownVideo = serde_json::from_slice(&entry.value).ok()?;
+            let believed = known.details_read_at.is_some_and(|at| now < later(at, DETAILS_LAST));
+            (believed && known.video.id == *id).then(|| (id.clone(), known))
+        });
+        join_all(looks).await.into_iter().flatten().collect()
+    }
+
+    fn merged(&self, mut known: KnownVideo, told: Statistics) -> Result<Fetched, lently_cache::FetchFailure> {
+        let Statistics { view_count, like_count, comment_count, .. } = told;
+        known.video = Video { view_count, like_count, comment_count, ..known.video };
+        let age = known.details_read_at.map(|at| between(at, self.clock.now())).unwrap_or_default();
+        Ok(Fetched { retain: Some(RETENTION.saturating_sub(age)), ..written(&known)? })
+    }
 }
 
 /// Reads them in one call (1 unit). A refusal that may mean but one of them is not taken for all: then each half is asked for by
 /// itself, and so on. One such id among 50 makes 13 calls, 50 of them 99.
-async fn read(client: &YouTubeClient, ids: Vec<VideoId>) -> Batch<VideoId> {
+async fn read(client: &YouTubeClient, ids: Vec<VideoId>, clock: &Clock) -> Batch<VideoId> {
     let mut batch = Batch::new();
     let mut parts = vec![ids];
     while let Some(mut part) = parts.pop() {
         let started = Instant::now();
         match client.videos(&part).await {
-            Ok(call) => batch.extend(sorted(part, call.value, call.units, started)),
+            Ok(call) => batch.extend(sorted(part, call.value, (call.units, started), clock.now())),
             Err(error) if part.len() > 1 && may_mean_one(&error) => {
                 let half = part.split_off(part.len() / 2);
                 parts.extend([half, part]);
@@ -56,7 +157,12 @@ async fn read(client: &YouTubeClient, ids: Vec<VideoId>) -> Batch<VideoId> {
 }
 
 /// Each with its share of the units, so that the shares add up to what was paid; those that are not in the answer are not found.
-fn sorted(asked: Vec<VideoId>, answered: Vec<Video>, units: u64, started: Instant) -> Batch<VideoId> {
+fn sorted(
+    asked: Vec<VideoId>,
+    answered: Vec<Video>,
+    (units, started): (u64, Instant),
+    now: Timestamp,
+) -> Batch<VideoId> {
     let mut videos: HashMap<VideoId, Video> =
         answered.into_iter().map(|video| (video.id.clone(), video)).collect();
     videos.retain(|id, _| asked.contains(id));
@@ -68,7 +174,7 @@ fn sorted(asked: Vec<VideoId>, answered: Vec<Video>, units: u64, started: Instan
     };
     let one = |id: VideoId| {
         let read = match videos.remove(&id) {
-            Some(video) => fetched(&video, share(), started),
+            Some(video) => fetched(&KnownVideo { video, details_read_at: Some(now) }, share(), started),
             None => Err(ServiceError::from(UpstreamError::VideoNotFound).into_failure()),
         };
         (id, read)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use lently_cache::{Controls, Outcome};
+use lently_cache::{AcceptStale, Controls, Outcome};
 use lently_emulator::{Data, Emulator, EmulatorConfig, Fault, FaultKind, Latency, Method};
 use lently_service::{Cached, ServiceError};
 use lently_upstream::{UpstreamError, Video, VideoId};
@@ -82,6 +82,98 @@ async fn a_thousand_callers_of_a_thousand_videos_cost_twenty_calls() {
     assert!(again.iter().flatten().all(|found| found.outcome == Outcome::Hit));
     assert_eq!(again.iter().map(code).collect::<Vec<_>>(), answers.iter().map(code).collect::<Vec<_>>());
     assert_eq!(house.counts().videos, 20);
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Whoever says so waits for what is read, rather than take what is no longer fresh.
+const NOTHING_STALE: Controls = Controls { stale: AcceptStale::Within(Duration::ZERO), ..Controls::DEFAULT };
+
+#[tokio::test]
+async fn a_thousand_videos_that_are_no_longer_fresh_cost_twenty_calls_for_their_statistics_and_no_unit() {
+    let house = house(1_000, Latency::default()).await;
+    each_at_once(&house, 0..1_000).await;
+    house.emulator.reset_counts();
+    house.clock.advance(2 * HOUR);
+    let youtube = house.lently.youtube();
+    let one = |n| async move { youtube.get_video_metadata_cached(&id(n), &NOTHING_STALE).await };
+    let answers = at_once(join_all((0..1_000).map(one))).await;
+    assert!(answers.iter().all(|answer| code(answer) == "found"));
+    let counts = house.counts();
+    assert_eq!((counts.videos, counts.statistics, counts.units), (0, 20, 0));
+    assert_eq!(answers.iter().flatten().map(|found| found.spent().quota_units).sum::<u64>(), 0);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_video_is_read_again_after_a_week_or_when_it_is_asked_for() {
+    let house = house(1, Latency::default()).await;
+    let youtube = house.lently.youtube();
+    let read = async |controls: &Controls| {
+        let found = youtube.get_video_metadata_cached(&id(0), controls).await.expect("a video");
+        let known: lently_service::youtube::KnownVideo = serde_json::from_slice(&found.body).expect("known");
+        (known.details_read_at, house.counts().videos, house.counts().statistics)
+    };
+    let first = Some(house.clock.now());
+    assert_eq!(read(&Controls::DEFAULT).await, (first, 1, 0));
+    house.clock.advance(7 * 24 * HOUR - HOUR);
+    assert_eq!(read(&NOTHING_STALE).await, (first, 1, 1));
+    house.clock.advance(HOUR);
+    let second = Some(house.clock.now());
+    assert_eq!(read(&NOTHING_STALE).await, (second, 2, 1), "a week is over");
+    house.clock.advance(2 * HOUR);
+    let third = Some(house.clock.now());
+    assert_eq!(read(&Controls::NO_CACHE).await, (third, 3, 1));
+}
+
+/// What was read first is kept for 28 days from then, not from the last statistics.
+#[tokio::test]
+async fn statistics_do_not_lengthen_the_life_of_what_was_read_before() {
+    let house = house(1, Latency::default()).await;
+    let youtube = house.lently.youtube();
+    youtube.get_video_metadata_cached(&id(0), &Controls::DEFAULT).await.expect("a video");
+    house.clock.advance(6 * 24 * HOUR);
+    youtube.get_video_metadata_cached(&id(0), &NOTHING_STALE).await.expect("a video");
+    assert_eq!(house.counts().statistics, 1);
+    house.emulator.set_fault(Some(Fault { kind: FaultKind::Unavailable, method: None, times: None }));
+    let kept =
+        Controls { only_if_cached: true, stale: AcceptStale::Within(365 * 24 * HOUR), ..Controls::DEFAULT };
+    house.clock.advance(22 * 24 * HOUR - HOUR);
+    youtube.get_video_metadata_cached(&id(0), &kept).await.expect("the last hour");
+    house.clock.advance(HOUR);
+    let beyond = youtube.get_video_metadata_cached(&id(0), &kept).await;
+    assert_eq!(code(&beyond), "not-cached");
+}
+
+#[tokio::test]
+async fn a_video_that_the_statistics_do_not_know_is_asked_for_in_full_once() {
+    let house = house(3, Latency::default()).await;
+    each_at_once(&house, 0..3).await;
+    house.emulator.set_data(Data::default());
+    house.clock.advance(2 * HOUR);
+    for _ in 0..3 {
+        let answers = each_at_once(&house, 0..3).await;
+        // The first are given what there was, while it is found to be gone.
+        house.settled().await;
+        assert!(answers.iter().all(|answer| ["found", "video-not-found"].contains(&code(answer))));
+    }
+    let answers = each_at_once(&house, 0..3).await;
+    assert_eq!(answers.iter().map(code).collect::<Vec<_>>(), ["video-not-found"; 3]);
+    assert_eq!((house.counts().videos, house.counts().statistics), (2, 1), "once cold, once in full");
+}
+
+#[tokio::test]
+async fn where_the_statistics_bucket_is_empty_metadata_is_read_in_full_and_the_bucket_not_asked_again() {
+    let house = house(2, Latency::default()).await;
+    each_at_once(&house, 0..2).await;
+    let kind = FaultKind::QuotaExceeded;
+    house.emulator.set_fault(Some(Fault { kind, method: Some(Method::Statistics), times: None }));
+    for _ in 0..2 {
+        house.clock.advance(2 * HOUR);
+        let youtube = house.lently.youtube();
+        let one = |n| async move { youtube.get_video_metadata_cached(&id(n), &NOTHING_STALE).await };
+        let answers = at_once(join_all((0..2).map(one))).await;
+        assert!(answers.iter().all(|answer| code(answer) == "found"));
+    }
+    assert_eq!((house.counts().videos, house.counts().statistics), (3, 1));
 }
 
 #[tokio::test]

@@ -1,0 +1,49 @@
+//! Statistics of videos, 50 to a call, in a quota bucket of their own: what tells that nothing has changed, for nothing of the
+//! quota that pages are paid with.
+//!
+//! It keeps no number: whoever asked does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use lently_cache::Clock;
+use lently_upstream::{Statistics, UpstreamError, VideoId, YouTubeClient};
+
+/// Where statistics come from. Cheap to clone; clones know of each other when the bucket is empty.
+#[derive(Clone)]
+pub(super) struct StatisticsSource {
+    client: YouTubeClient,
+    clock: Clock,
+    /// Until when the bucket is empty, in milliseconds since 1970.
+    empty_until: Arc<AtomicI64>,
+}
+
+impl StatisticsSource {
+    pub(super) fn new(client: YouTubeClient, clock: Clock) -> Self {
+        Self { client, clock, empty_until: Arc::new(AtomicI64::new(i64::MIN)) }
+    }
+
+    /// Reads up to 50 in one call. What is missing from the answer does not exist, or is not to be seen.
+    pub(super) async fn read(&self, ids: &[VideoId]) -> Result<HashMap<VideoId, Statistics>, UpstreamError> {
+        let empty_until = self.empty_until.load(Ordering::Relaxed);
+        if self.clock.now().as_millisecond() < empty_until {
+            let until = jiff::Timestamp::from_millisecond(empty_until).unwrap_or(jiff::Timestamp::MAX);
+            return Err(UpstreamError::QuotaExhausted { until });
+        }
+        match self.client.statistics(ids).await {
+            Ok(call) => {
+                let mut found: HashMap<_, _> =
+                    call.value.into_iter().map(|told| (told.id.clone(), told)).collect();
+                found.retain(|id, _| ids.contains(id));
+                Ok(found)
+            }
+            Err(error) => {
+                if let UpstreamError::QuotaExhausted { until } = &error {
+                    self.empty_until.store(until.as_millisecond(), Ordering::Relaxed);
+                }
+                Err(error)
+            }
+        }
+    }
+}
