@@ -4,13 +4,14 @@ use std::{collections::HashSet, time::Duration};
 
 use lently_emulator::{Change, Emulator, Fault, FaultKind, Method, NewComment, SAMPLES};
 use lently_upstream::{
-    CommentOrder, HarvestEnd, HarvestRequest, UpstreamError, VideoId, YouTubeClient, YouTubeConfig,
+    CommentOrder, HarvestEnd, HarvestRequest, UpstreamError, VideoId, WallClock, YouTubeClient, YouTubeConfig,
 };
 
 use crate::{KEY, emulator};
 
 fn client(emulator: &Emulator) -> YouTubeClient {
     YouTubeClient::new(YouTubeConfig {
+        clock: WallClock::default(),
         base_url: emulator.youtube_base_url(),
         api_key: Some(KEY.into()),
         oauth_token: Some("owner".into()),
