@@ -24,7 +24,27 @@ impl CacheService {
     /// The values of many keys of a kind, in their order: what [`get`](Self::get) would say of each. What memory does not have is
     /// read from the remote tier in one round trip for each 50 keys, all within the timeout of one command.
     pub async fn get_many<K: AsRef<str>>(&self, kind: Kind, keys: &[K]) -> Vec<Lookup> {
+        self.look_for_many(kind, keys, |_| true).await
+    }
+
+    /// The same for whoever fetches next what is missing, with [`get_or_set_many`](Self::get_or_set_many): hits are counted here,
+    /// and misses there.
+    pub async fn peek_many<K: AsRef<str>>(&self, kind: Kind, keys: &[K]) -> Vec<Lookup> {
+        self.look_for_many(kind, keys, |lookup| matches!(lookup, Lookup::Fresh(_))).await
+    }
+
+    async fn look_for_many<K: AsRef<str>>(
+        &self,
+        kind: Kind,
+        keys: &[K],
+        counts: impl Fn(&Lookup) -> bool,
+    ) -> Vec<Lookup> {
         let began = Instant::now();
+        let count = |key: &str, lookup: &Lookup| {
+            if counts(lookup) {
+                self.0.count(kind, key, lookup, began);
+            }
+        };
         let mut lookups = vec![Lookup::Missing(MissReason::Absent); keys.len()];
         let (mut places, mut sought) = (Vec::new(), Vec::new());
         for (place, key) in keys.iter().map(AsRef::as_ref).enumerate() {
@@ -34,11 +54,11 @@ impl CacheService {
                 places.push(place);
                 sought.push(Sought { key, kind, fresh: None });
             } else {
-                self.0.count(kind, key, &lookups[place], began);
+                count(key, &lookups[place]);
             }
         }
         for (place, lookup) in places.into_iter().zip(self.0.look_up_many(&sought).await) {
-            self.0.count(kind, keys[place].as_ref(), &lookup, began);
+            count(keys[place].as_ref(), &lookup);
             lookups[place] = lookup;
         }
         lookups

@@ -74,6 +74,12 @@ async fn of_many_keys_each_is_found_as_it_would_be_alone() {
         ];
         assert_eq!(many, expected);
         assert!(cache.get_many(THING, &[""; 0]).await.is_empty());
+        // Who fetches next what is missing finds the same and is not counted twice.
+        let before = cache.stats();
+        let peeked: Vec<String> = cache.peek_many(THING, &keys).await.iter().map(told).collect();
+        assert_eq!(peeked, expected);
+        let after = cache.stats();
+        assert_eq!((after.hits - before.hits, after.misses - before.misses), (3, 0));
     })
     .await;
 }
