@@ -100,17 +100,15 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
         }])),
         FaultKind::RateLimited { retry_after: None } => exhausted(json!([])),
         FaultKind::KeyInvalid => key_invalid("generativelanguage.googleapis.com"),
-        FaultKind::Blocked => Json(json!({
-            "promptFeedback": { "blockReason": "SAFETY" },
-            "usageMetadata": { "promptTokenCount": 100, "totalTokenCount": 100 },
-        }))
-        .into_response(),
+        FaultKind::Blocked => blocked(),
         FaultKind::NoParts => Json(json!({
             "candidates": [{ "content": { "role": "model" }, "finishReason": "STOP", "index": 0 }],
             "usageMetadata": { "promptTokenCount": 100, "totalTokenCount": 100 },
         }))
         .into_response(),
-        FaultKind::Truncated | FaultKind::Malformed | FaultKind::Invented => return None,
+        FaultKind::BlockedFor { .. } | FaultKind::Truncated | FaultKind::Malformed | FaultKind::Invented => {
+            return None;
+        }
         FaultKind::Hang => hang().await,
         FaultKind::Cut => cut(),
         FaultKind::Unavailable
@@ -121,6 +119,15 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
             status(503, "UNAVAILABLE", "The model is overloaded. Please try again later.", json!([]))
         }
     })
+}
+
+/// Gemini's refusal to answer.
+pub(crate) fn blocked() -> Response {
+    Json(json!({
+        "promptFeedback": { "blockReason": "SAFETY" },
+        "usageMetadata": { "promptTokenCount": 100, "totalTokenCount": 100 },
+    }))
+    .into_response()
 }
 
 pub(crate) fn key_invalid(service: &str) -> Response {

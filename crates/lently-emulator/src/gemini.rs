@@ -48,7 +48,13 @@ pub(crate) async fn generate(
             "expected contents, application/json and responseJsonSchema",
         )
     })?;
+    if let Some(FaultKind::BlockedFor { word }) = &fault
+        && user.contains(word.as_str())
+    {
+        return Err(faults::blocked());
+    }
     let tokens_in = tokens(&system) + tokens(&user);
+    let texts = prompt::read_items(&user).map_or(0, |items| items.len() as u64);
     let answered = tokio::task::spawn_blocking(move || answer(&user)).await.ok().flatten();
     let mut text = answered.ok_or_else(|| {
         refuse(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "only Lently's own prompts are emulated")
@@ -68,6 +74,7 @@ pub(crate) async fn generate(
     }
     let tokens_out = tokens(&text);
     state.charge(0, |counts| {
+        counts.texts += texts;
         counts.tokens_in += tokens_in;
         counts.tokens_out += tokens_out;
     });

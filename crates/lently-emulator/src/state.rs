@@ -34,6 +34,8 @@ pub struct Counts {
     pub units: u64,
     /// `generateContent`.
     pub gemini_calls: u64,
+    /// Comments that `generateContent` judged; each as often as it was sent.
+    pub texts: u64,
     /// Tokens sent, at four bytes each.
     pub tokens_in: u64,
     /// Tokens answered, at four bytes each.
@@ -114,6 +116,11 @@ pub enum FaultKind {
     PageTokenLost,
     /// Gemini blocks the prompt.
     Blocked,
+    /// Gemini blocks a prompt in which this stands.
+    BlockedFor {
+        /// What must not be said.
+        word: String,
+    },
     /// Gemini's answer ends in the middle.
     Truncated,
     /// Gemini's candidate has no parts.
