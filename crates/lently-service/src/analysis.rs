@@ -312,6 +312,15 @@ impl CachedAnalysisService {
     pub(crate) async fn forget(&self, id: &AnalysisId, erased_at: i64) {
         self.tombstones.erase(id, erased_at).await;
     }
+
+    /// Takes what was written for an erased analysis out of the tiers, by its keys. What cannot be reached is owed to it.
+    pub(crate) async fn forget_summaries(&self, keys: &[String]) {
+        for key in keys {
+            if let Err(error) = self.cache.delete(key).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "summary not removed yet");
+            }
+        }
+    }
 }
 
 /// Making an analysis is no fetch of the cache's: it is not done behind a stale one, and a look that finds nothing in the store

@@ -134,6 +134,9 @@ pub struct BodyEngine {
     pub prompt_version: Option<String>,
     /// How many comments each engine judged.
     pub judged: JudgedCounts,
+    /// How many of Gemini's verdicts had been paid for before: for another analysis, or by one at the same time.
+    #[serde(default)]
+    pub reused: u64,
     /// Why some comments were judged locally, or the summary written locally, though Gemini was asked for.
     pub degraded: Option<String>,
 }

@@ -2,34 +2,27 @@
 
 use std::sync::Arc;
 
-use lently_analysis::{LocalEngine, Verdict, prompt};
-use lently_upstream::{GeminiClient, GeminiConfig};
+use lently_analysis::{LocalEngine, Verdict};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use crate::error::ServiceError;
+use crate::gemini::{CachedGemini, prompt_version};
 use crate::request::EngineChoice;
 
 /// What stands ready to judge. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Engines {
-    gemini: Option<Gemini>,
+    gemini: Option<CachedGemini>,
     local: Arc<OnceCell<Arc<LocalEngine>>>,
     tasks: TaskTracker,
-}
-
-/// Gemini with the model it was configured for.
-#[derive(Clone)]
-pub(crate) struct Gemini {
-    pub client: GeminiClient,
-    pub model: String,
 }
 
 /// The engine that a request means, here.
 #[derive(Clone)]
 pub(crate) enum Engine {
     Local,
-    Gemini(Gemini),
+    Gemini(CachedGemini),
 }
 
 impl Engine {
@@ -45,7 +38,7 @@ impl Engine {
     pub(crate) fn model(&self) -> Option<&str> {
         match self {
             Self::Local => None,
-            Self::Gemini(gemini) => Some(&gemini.model),
+            Self::Gemini(gemini) => Some(gemini.model()),
         }
     }
 
@@ -53,7 +46,7 @@ impl Engine {
     pub(crate) fn identity(&self) -> [String; 4] {
         let (model, prompts) = match self {
             Self::Local => (String::new(), String::new()),
-            Self::Gemini(gemini) => (gemini.model.clone(), prompt_version()),
+            Self::Gemini(gemini) => (gemini.model().to_owned(), prompt_version()),
         };
         [self.name().to_owned(), local_version(), model, prompts]
     }
@@ -64,24 +57,12 @@ pub(crate) fn local_version() -> String {
     LocalEngine::VERSION.to_string()
 }
 
-/// The version of the prompts, as it stands in analyses.
-pub(crate) fn prompt_version() -> String {
-    prompt::PROMPT_VERSION.to_string()
-}
-
 impl Engines {
-    pub(crate) fn new(gemini: Option<GeminiConfig>, tasks: TaskTracker) -> Result<Self, ServiceError> {
-        let gemini = match gemini {
-            Some(config) => {
-                let model = config.model.clone();
-                Some(Gemini { client: GeminiClient::new(config)?, model })
-            }
-            None => None,
-        };
-        Ok(Self { gemini, local: Arc::default(), tasks })
+    pub(crate) fn new(gemini: Option<CachedGemini>, tasks: TaskTracker) -> Self {
+        Self { gemini, local: Arc::default(), tasks }
     }
 
-    pub(crate) const fn gemini(&self) -> Option<&Gemini> {
+    pub(crate) const fn gemini(&self) -> Option<&CachedGemini> {
         self.gemini.as_ref()
     }
 

@@ -75,7 +75,7 @@ impl From<UserId> for String {
 pub struct AnalysisId(String);
 
 /// Half of a BLAKE3 hash: 128 bits.
-const ANALYSIS_ID_DIGITS: usize = 32;
+const HASH_DIGITS: usize = 32;
 
 impl AnalysisId {
     /// Hashes the parts with BLAKE3, each behind its length, so that no two lists of parts are confused.
@@ -86,7 +86,7 @@ impl AnalysisId {
             hasher.update(part.as_bytes());
         }
         let mut id = hasher.finalize().to_hex().to_string();
-        id.truncate(ANALYSIS_ID_DIGITS);
+        id.truncate(HASH_DIGITS);
         Self(id)
     }
 
@@ -107,12 +107,12 @@ impl FromStr for AnalysisId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == ANALYSIS_ID_DIGITS && text.bytes().all(hex) {
+        if text.len() == HASH_DIGITS && text.bytes().all(hex) {
             return Ok(Self(text.to_owned()));
         }
         Err(ServiceError::Invalid {
             field: "analysis_id",
-            message: format!("must be {ANALYSIS_ID_DIGITS} lower-case hexadecimal digits"),
+            message: format!("must be {HASH_DIGITS} lower-case hexadecimal digits"),
         })
     }
 }
@@ -128,6 +128,35 @@ impl TryFrom<String> for AnalysisId {
 impl From<AnalysisId> for String {
     fn from(id: AnalysisId) -> Self {
         id.0
+    }
+}
+
+/// A text, as far as equal texts are one: 32 lower-case hexadecimal digits. The text itself cannot be read from it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TextHash(String);
+
+impl TextHash {
+    /// Half of the text's BLAKE3 hash: 128 bits.
+    pub fn of(text: &str) -> Self {
+        let mut digits = blake3::hash(text.as_bytes()).to_hex().to_string();
+        digits.truncate(HASH_DIGITS);
+        Self(digits)
+    }
+
+    /// One that was written down.
+    pub(crate) fn written(digits: String) -> Self {
+        Self(digits)
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TextHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 

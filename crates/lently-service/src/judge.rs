@@ -1,34 +1,33 @@
-//! Judges comments: by Gemini in batches where it is the engine, locally otherwise and for whatever Gemini leaves.
+//! Judges comments: by Gemini where it is the engine, locally otherwise and for whatever Gemini leaves.
 //!
 //! It never fails for Gemini's sake: what happened is told by the counts and by `degraded`. Equal texts are judged once.
 //! Gemini has until a deadline; the local engine, which takes microseconds a comment, has none.
 
-mod batches;
-
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use lently_analysis::{JudgedBy, Verdict};
-use lently_cache::Cost;
-use tokio::time::Instant;
+use lently_analysis::{JudgedBy, Verdict, prompt};
+use tokio::time::timeout_at;
 
 use crate::body::JudgedCounts;
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
-
-pub(crate) use batches::generate_request;
+use crate::gemini::{BATCH, CachedGemini, Judgment, Payer, Unanswered};
 
 /// Texts per piece of local work: long enough to be worth a thread, short enough to show progress and stop.
 const LOCAL_CHUNK: usize = 128;
+/// Groups of [`BATCH`] texts that one analysis has judged at once, each in a call; so no more of its texts are in flight.
+const GROUPS_AT_ONCE: usize = 4;
 
 /// The judgments on some comments, and who made them.
 pub(crate) struct Judged {
     /// One for each comment, in order.
     pub verdicts: Vec<Verdict>,
     pub counts: JudgedCounts,
-    pub cost: Cost,
+    /// Comments whose verdict had been paid for before.
+    pub reused: u64,
     pub model_version: Option<String>,
     /// Why Gemini did not judge all, where it should have.
     pub degraded: Option<Degraded>,
@@ -46,44 +45,127 @@ pub(crate) struct Degraded {
 /// Told how many comments are judged so far.
 pub(crate) type OnJudged = Arc<dyn Fn(u64) + Send + Sync>;
 
-/// Judges each text. At the deadline Gemini is left alone, and the rest is judged locally.
+/// Judges each text. At the payer's deadline Gemini is left alone, and the rest is judged locally.
 pub(crate) async fn judge(
     engines: &Engines,
     engine: &Engine,
     texts: &[String],
-    deadline: Instant,
+    payer: Payer,
     on_judged: OnJudged,
 ) -> Result<Judged, ServiceError> {
-    let distinct = Distinct::of(texts);
     let progress = Arc::new(Counter { done: AtomicU64::new(0), on_judged });
-    let mut verdicts: Vec<Option<Verdict>> = vec![None; distinct.texts.len()];
-    let mut outcome = batches::Outcome::default();
-    if let Engine::Gemini(gemini) = engine {
-        outcome = batches::judge(gemini, &distinct, &progress, deadline).await;
-        verdicts.clone_from(&outcome.verdicts);
+    let (distinct, outcome) = match engine {
+        Engine::Local => (Distinct::of(texts, |text| text.trim().to_owned()), Outcome::default()),
+        Engine::Gemini(gemini) => {
+            let distinct = Distinct::of(texts, prompt::normalized);
+            let outcome = ask(gemini, &distinct, &progress, payer).await;
+            (distinct, outcome)
+        }
+    };
+    let Outcome { judgments, stopped, left } = outcome;
+    let mut verdicts: Vec<Option<Verdict>> = vec![None; distinct.keys.len()];
+    let (mut reused, mut model_version) = (0, None);
+    for (place, Judgment { verdict, model_version: version, reused: again }) in judgments {
+        verdicts[place] = Some(verdict);
+        reused += if again { distinct.weight[place] } else { 0 };
+        model_version = Some(version);
     }
-    let left: Vec<usize> = verdicts
-        .iter()
-        .enumerate()
-        .filter(|(_, verdict)| verdict.is_none())
-        .map(|(index, _)| index)
-        .collect();
-    for (index, verdict) in judge_locally(engines, &distinct, &left, &progress).await? {
-        verdicts[index] = Some(verdict);
+    let unjudged: Vec<usize> = (0..verdicts.len()).filter(|place| verdicts[*place].is_none()).collect();
+    for (place, verdict) in judge_locally(engines, &distinct, &unjudged, &progress).await? {
+        verdicts[place] = Some(verdict);
     }
     let verdicts: Vec<Verdict> =
         distinct.place.iter().filter_map(|place| verdicts.get(*place).cloned().flatten()).collect();
     let gemini = verdicts.iter().filter(|verdict| verdict.judged_by == JudgedBy::Gemini).count() as u64;
     let counts = JudgedCounts { gemini, local: verdicts.len() as u64 - gemini };
-    let degraded = match engine {
-        Engine::Gemini(_) if counts.local > 0 => Some(outcome.degraded(counts.local)),
-        _ => None,
-    };
-    Ok(Judged { verdicts, counts, cost: outcome.cost, model_version: outcome.model_version, degraded })
+    let why = stopped.or(left).filter(|_| counts.local > 0);
+    let degraded = why.map(|why| Degraded {
+        reason: format!("{} comments were judged locally: {why}", counts.local),
+        may_pass: why.may_pass(),
+    });
+    Ok(Judged { verdicts, counts, reused, model_version, degraded })
+}
+
+/// What came of asking Gemini.
+#[derive(Default)]
+struct Outcome {
+    /// With the place of the text that each is on.
+    judgments: Vec<(usize, Judgment)>,
+    /// Why Gemini is left alone, if it is.
+    stopped: Option<Unanswered>,
+    /// Why single texts are left.
+    left: Option<Unanswered>,
+}
+
+/// Asks Gemini for a verdict on each text that has none yet, until the deadline. What is under way then goes on and is kept, for
+/// whoever asks next.
+async fn ask(gemini: &CachedGemini, distinct: &Distinct, progress: &Counter, payer: Payer) -> Outcome {
+    let shared = Shared { gemini, distinct, progress, state: Mutex::default(), payer: &payer };
+    if timeout_at(payer.deadline, shared.work()).await.is_err() {
+        shared.state().stopped.get_or_insert(Unanswered::OutOfTime);
+    }
+    shared.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Shared<'a> {
+    gemini: &'a CachedGemini,
+    distinct: &'a Distinct,
+    progress: &'a Counter,
+    payer: &'a Payer,
+    /// No lock on it is held across an `.await`.
+    state: Mutex<Outcome>,
+}
+
+impl Shared<'_> {
+    fn state(&self) -> MutexGuard<'_, Outcome> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn judged(&self, place: usize, judgment: Judgment) {
+        self.state().judgments.push((place, judgment));
+        self.progress.add(self.distinct.weight[place]);
+    }
+
+    /// First what was paid for before, so that the rest fills its batches.
+    async fn work(&self) {
+        let mut known = vec![false; self.distinct.keys.len()];
+        let found = |place: usize, judgment| {
+            known[place] = true;
+            self.judged(place, judgment);
+        };
+        self.gemini.recall(&self.distinct.keys, found).await;
+        let unknown: Vec<usize> = (0..known.len()).filter(|place| !known[*place]).collect();
+        let groups: Vec<Vec<usize>> = unknown.chunks(BATCH).map(<[usize]>::to_vec).collect();
+        stream::iter(groups)
+            .for_each_concurrent(GROUPS_AT_ONCE, |group| async move { self.ask(&group).await })
+            .await;
+    }
+
+    async fn ask(&self, group: &[usize]) {
+        if self.state().stopped.is_some() {
+            return;
+        }
+        let texts: Vec<Arc<str>> =
+            group.iter().map(|place| Arc::clone(&self.distinct.keys[*place])).collect();
+        let answers = self.gemini.judge(&texts, self.payer).await;
+        for (place, answer) in group.iter().zip(answers) {
+            match answer {
+                Ok(judgment) => self.judged(*place, judgment),
+                Err(why) => {
+                    let mut state = self.state();
+                    let reason = if why.is_general() { &mut state.stopped } else { &mut state.left };
+                    reason.get_or_insert(why);
+                }
+            }
+        }
+    }
 }
 
 /// Equal texts, once each; `place` tells for every comment which text is its.
 struct Distinct {
+    /// What makes two texts equal.
+    keys: Vec<Arc<str>>,
+    /// The first text of each, trimmed.
     texts: Vec<String>,
     /// How many comments have each text.
     weight: Vec<u64>,
@@ -91,12 +173,18 @@ struct Distinct {
 }
 
 impl Distinct {
-    fn of(all: &[String]) -> Self {
-        let mut known: HashMap<&str, usize> = HashMap::with_capacity(all.len());
-        let mut distinct =
-            Self { texts: Vec::new(), weight: Vec::new(), place: Vec::with_capacity(all.len()) };
+    fn of(all: &[String], key: impl Fn(&str) -> String) -> Self {
+        let mut known: HashMap<Arc<str>, usize> = HashMap::with_capacity(all.len());
+        let mut distinct = Self {
+            keys: Vec::new(),
+            texts: Vec::new(),
+            weight: Vec::new(),
+            place: Vec::with_capacity(all.len()),
+        };
         for text in all {
-            let place = *known.entry(text.trim()).or_insert_with(|| {
+            let key: Arc<str> = Arc::from(key(text));
+            let place = *known.entry(Arc::clone(&key)).or_insert_with(|| {
+                distinct.keys.push(key);
                 distinct.texts.push(text.trim().to_owned());
                 distinct.weight.push(0);
                 distinct.texts.len() - 1
@@ -147,60 +235,14 @@ async fn judge_locally(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Once;
-    use std::time::Duration;
-
-    use lently_emulator::{Data, Emulator, EmulatorConfig, Fault, FaultKind, Latency};
-    use lently_upstream::GeminiConfig;
-    use tokio_util::task::TaskTracker;
-
     use super::*;
-    use crate::request::EngineChoice;
 
     #[test]
     fn equal_texts_are_one() {
         let texts = ["first!", "nice", " first!", "first!"].map(str::to_owned);
-        let distinct = Distinct::of(&texts);
+        let distinct = Distinct::of(&texts, |text| text.trim().to_owned());
         assert_eq!(distinct.texts, ["first!", "nice"]);
         assert_eq!(distinct.weight, [3, 1]);
         assert_eq!(distinct.place, [0, 1, 0, 0]);
-    }
-
-    #[tokio::test]
-    async fn at_the_deadline_the_rest_is_judged_locally_and_what_is_judged_stays() {
-        let emulator = Arc::new(
-            Emulator::start(EmulatorConfig {
-                listen: "127.0.0.1:0".parse().expect("an address"),
-                data: Data::samples(),
-                latency: Latency::default(),
-                quota_units: 10_000,
-                api_key: None,
-            })
-            .await
-            .expect("an emulator"),
-        );
-        let gemini = GeminiConfig {
-            base_url: emulator.gemini_base_url(),
-            ..GeminiConfig::new("key".to_owned().into())
-        };
-        let engines = Engines::new(Some(gemini), TaskTracker::new()).expect("engines");
-        let engine = engines.resolve(EngineChoice::Gemini).expect("Gemini");
-        let texts: Vec<String> = (0..600).map(|number| format!("nice video {number}")).collect();
-        let (silence, faulty) = (Once::new(), Arc::clone(&emulator));
-        // After its first answer Gemini is silent. Nothing but the deadline is left to happen, and time is moved there.
-        let on_judged = move |_| {
-            silence.call_once(|| {
-                faulty.set_fault(Some(Fault { kind: FaultKind::Hang, method: None, times: None }));
-                tokio::time::pause();
-            });
-        };
-        let deadline = Instant::now() + Duration::from_secs(50);
-        let judged = judge(&engines, &engine, &texts, deadline, Arc::new(on_judged)).await.expect("verdicts");
-        assert_eq!(judged.verdicts.len(), 600);
-        assert_eq!(judged.counts.gemini + judged.counts.local, 600);
-        assert!((50..=350).contains(&judged.counts.gemini), "{:?}", judged.counts);
-        assert!(judged.cost.tokens_out > 0);
-        let Degraded { reason, may_pass } = judged.degraded.expect("a reason");
-        assert!(reason.contains("judged locally: the time for Gemini was over") && !may_pass, "{reason}");
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use lently_cache::{Kind, Pattern};
 use lently_upstream::{CommentOrder, VideoId};
 
-use crate::ids::{AnalysisId, UserId};
+use crate::ids::{AnalysisId, TextHash, UserId};
 
 /// What sort of value a cache entry holds; times, schema and names are exhaustive matches on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,24 +23,34 @@ pub enum EntryKind {
     Transcript,
     /// What one user may still do this month.
     Quota,
-    /// The judgment on one text; the name is reserved, nothing is stored under it yet.
+    /// Gemini's judgment on one text.
     Verdict,
+    /// What Gemini wrote about some counted facts.
+    Summary,
 }
 
 /// Every kind as the cache wants it at its opening.
-pub const KINDS: [Kind; 6] = [
+pub const KINDS: [Kind; 7] = [
     EntryKind::Analysis.kind(),
     EntryKind::Comments.kind(),
     EntryKind::Video.kind(),
     EntryKind::Transcript.kind(),
     EntryKind::Quota.kind(),
     EntryKind::Verdict.kind(),
+    EntryKind::Summary.kind(),
 ];
 
 impl EntryKind {
     /// All kinds, in the order in which reports show them.
-    pub const ALL: [Self; 6] =
-        [Self::Analysis, Self::Comments, Self::Video, Self::Transcript, Self::Quota, Self::Verdict];
+    pub const ALL: [Self; 7] = [
+        Self::Analysis,
+        Self::Comments,
+        Self::Video,
+        Self::Transcript,
+        Self::Quota,
+        Self::Verdict,
+        Self::Summary,
+    ];
 
     /// The name in keys, labels and statistics.
     pub const fn name(self) -> &'static str {
@@ -51,15 +61,16 @@ impl EntryKind {
             Self::Transcript => "transcript",
             Self::Quota => "quota",
             Self::Verdict => "verdict",
+            Self::Summary => "summary",
         }
     }
 
     /// The schema version of the stored value; raised when its shape changes, which makes older entries misses.
     pub const fn schema(self) -> u16 {
         match self {
-            // With the time at which all of it was read.
-            Self::Video => 2,
-            Self::Analysis | Self::Comments | Self::Transcript | Self::Quota | Self::Verdict => 1,
+            Self::Comments | Self::Transcript | Self::Quota | Self::Verdict | Self::Summary => 1,
+            // With the time at which all of it was read; with `engine.reused`.
+            Self::Video | Self::Analysis => 2,
         }
     }
 
@@ -77,6 +88,7 @@ impl EntryKind {
             Self::Transcript => "LENTLY_TTL_TRANSCRIPT_SECONDS",
             Self::Quota => "LENTLY_TTL_QUOTA_SECONDS",
             Self::Verdict => "LENTLY_TTL_VERDICT_SECONDS",
+            Self::Summary => "LENTLY_TTL_SUMMARY_SECONDS",
         }
     }
 
@@ -125,6 +137,16 @@ impl CacheKeys {
     /// `quota:{user_id}`; the id is a user's text and is escaped.
     pub fn quota(user_id: &UserId) -> String {
         format!("{}:{}", EntryKind::Quota.name(), part(user_id.as_str()))
+    }
+
+    /// `verdict:{engine}:{model}:{prompt_version}:{hash}`; the model is configured text and is escaped.
+    pub fn verdict(engine: &str, model: &str, prompt_version: &str, hash: &TextHash) -> String {
+        format!("{}:{engine}:{}:{prompt_version}:{hash}", EntryKind::Verdict.name(), part(model))
+    }
+
+    /// `summary:{engine}:{model}:{prompt_version}:{hash}`, by the facts that it is about.
+    pub fn summary(engine: &str, model: &str, prompt_version: &str, hash: &TextHash) -> String {
+        format!("{}:{engine}:{}:{prompt_version}:{hash}", EntryKind::Summary.name(), part(model))
     }
 
     /// All comments of one video, whatever amount and order. The only `*` in it is ours.
@@ -198,6 +220,16 @@ mod tests {
         assert_eq!(CacheKeys::transcript(&video(), None), "transcript:dQw4w9WgXcQ");
         assert_eq!(CacheKeys::transcript(&video(), Some("pt-BR")), "transcript:dQw4w9WgXcQ:pt-BR");
         assert_eq!(CacheKeys::quota(&UserId::local()), "quota:local");
+        let hash = TextHash::of("first!");
+        assert_eq!(
+            CacheKeys::verdict("gemini", "gemini-3.5-flash-lite", "3", &hash),
+            format!("verdict:gemini:gemini-3.5-flash-lite:3:{hash}")
+        );
+        assert_eq!(
+            CacheKeys::summary("gemini", "m:*", "3", &hash),
+            format!("summary:gemini:m%3A%2A:3:{hash}")
+        );
+        assert_eq!(hash.to_string(), blake3::hash(b"first!").to_hex()[..32]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lently_cache::{CacheService, Clock};
-use lently_upstream::{GeminiConfig, YouTubeClient, YouTubeConfig};
+use lently_upstream::{GeminiClient, GeminiConfig, YouTubeClient, YouTubeConfig};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
 use crate::economy::Economy;
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
+use crate::gemini::{CachedGemini, Ground};
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Left, Runs};
 use crate::plan::UserPlan;
@@ -125,7 +126,23 @@ impl Lently {
         let ttl = Arc::new(config.ttl);
         let store = Store::new(&config.database_url, config.clock.clone())?;
         let client = YouTubeClient::new(config.youtube)?;
-        let engines = Engines::new(config.gemini, config.tasks.clone())?;
+        let gemini = match config.gemini {
+            Some(gemini) => {
+                let ground = Ground {
+                    cache: cache.clone(),
+                    store: store.clone(),
+                    ttl: Arc::clone(&ttl),
+                    clock: config.clock.clone(),
+                    reuse: config.economy.verdicts,
+                    stop: config.stop.clone(),
+                    grace: config.stop_grace,
+                };
+                let model = gemini.model.clone();
+                Some(CachedGemini::new(GeminiClient::new(gemini)?, model, ground))
+            }
+            None => None,
+        };
+        let engines = Engines::new(gemini, config.tasks.clone());
         let youtube =
             CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
         let access = Access::new(store.clone(), config.clock.clone(), config.tasks.clone());
@@ -328,9 +345,10 @@ impl Lently {
         match self.inner.access.revoke(user, id).await? {
             Erased::Nothing if matches!(left, Left::Nothing) => Err(ServiceError::NotFound),
             Erased::Nothing | Erased::Line => Ok(()),
-            Erased::Analysis { erased_at } => {
+            Erased::Analysis { erased_at, summaries } => {
                 self.inner.runs.forget_failure(id);
                 self.inner.analyses.forget(id, erased_at).await;
+                self.inner.analyses.forget_summaries(&summaries).await;
                 Ok(())
             }
         }
@@ -338,7 +356,7 @@ impl Lently {
 
     /// What this process has spent since it started.
     pub fn spending(&self) -> Spending {
-        let tokens = self.inner.engines.gemini().map(|gemini| gemini.client.tokens_spent());
+        let tokens = self.inner.engines.gemini().map(CachedGemini::tokens_spent);
         let (tokens_in, tokens_out) = tokens.map_or((0, 0), |tokens| (tokens.input, tokens.output));
         Spending { quota_units: self.inner.client.units_spent(), tokens_in, tokens_out }
     }

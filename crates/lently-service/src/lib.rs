@@ -22,9 +22,11 @@ pub mod pattern;
 pub mod youtube;
 
 mod engine;
+mod gemini;
 mod jobs;
 mod judge;
 mod places;
+mod purse;
 mod run;
 pub mod store;
 mod tombstones;

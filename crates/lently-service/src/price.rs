@@ -36,9 +36,33 @@ pub(crate) fn token_cost(model: &str, tokens_in: u64, tokens_out: u64) -> Cost {
     Cost { tokens_in, tokens_out, micro_dollars, ..Cost::default() }
 }
 
+/// A cost in so many shares, which add up to it; none for nobody.
+pub(crate) fn split(cost: Cost, among: usize) -> impl Iterator<Item = Cost> {
+    let count = among as u64;
+    let share = move |of: u64, place: u64| of / count + u64::from(place < of % count);
+    (0..count).map(move |place| Cost {
+        quota_units: share(cost.quota_units, place),
+        tokens_in: share(cost.tokens_in, place),
+        tokens_out: share(cost.tokens_out, place),
+        micro_dollars: share(cost.micro_dollars, place),
+        ..Cost::default()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_add_up_to_what_was_paid() {
+        let cost = Cost { tokens_in: 1_001, tokens_out: 7, micro_dollars: 50, ..Cost::default() };
+        for among in [1, 3, 50, 999] {
+            let shares: Vec<Cost> = split(cost, among).collect();
+            assert_eq!(shares.len(), among);
+            assert_eq!(shares.into_iter().fold(Cost::default(), |sum, share| sum + share), cost);
+        }
+        assert_eq!(split(cost, 0).count(), 0);
+    }
 
     #[test]
     fn a_million_tokens_cost_the_list_price() {

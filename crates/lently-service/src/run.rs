@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use jiff::Timestamp;
 use lently_analysis::prompt::PromptError;
-use lently_analysis::{Coverage, Report, grouped, prompt};
+use lently_analysis::{Coverage, Report, grouped};
 use lently_cache::{Clock, Controls, Cost, FailureClass, Fetched, Outcome, StaleReason};
 use lently_upstream::dump::{Dump, DumpNote};
 use lently_upstream::{CommentOrder, Harvest, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
-use tokio::time::timeout_at;
 
 use crate::analysis::CachedAnalysisService;
 use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict};
-use crate::engine::{Engine, Engines, local_version, prompt_version};
+use crate::engine::{Engine, Engines, local_version};
 use crate::error::ServiceError;
+use crate::gemini::{Payer, Written, prompt_version};
 use crate::ids::AnalysisId;
 use crate::jobs::{Keeping, Run};
 use crate::judge::{self, Degraded, Judged};
-use crate::price::token_cost;
 use crate::progress::{Progress, Stage};
+use crate::purse::Purse;
 use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::store::{Store, StoredAnalysis, later};
 use crate::youtube::{CachedYouTubeService, CommentsRequest, PREMATURE_FRESH};
@@ -71,7 +71,9 @@ impl Maker {
         let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
         let material = self.material(request, controls, progress).await?;
         let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
-        let judged = self.judge(engine, &comments, begun + limit.mul_f64(JUDGING_PART), progress).await?;
+        let purse = Purse::default();
+        let payer = |part| Payer { purse: purse.clone(), deadline: begun + limit.mul_f64(part) };
+        let judged = self.judge(engine, &comments, payer(JUDGING_PART), progress).await?;
         progress.send_replace(Progress::at(Stage::Summarizing));
         let bodies: Vec<BodyVerdict> = comments
             .iter()
@@ -84,8 +86,8 @@ impl Maker {
         for note in &material.notes {
             caution(&mut report, note);
         }
-        let summary = self.summarize(engine, &mut report, begun + limit.mul_f64(SUMMARY_PART)).await;
-        let mut cost = material.cost + judged.cost + summary.cost;
+        let summary = self.summarize(engine, id, &mut report, &payer(SUMMARY_PART)).await;
+        let mut cost = material.cost + purse.spent();
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let degraded = judged.degraded.or(summary.degraded);
         let fresh = self.fresh(material.premature, degraded.as_ref());
@@ -107,6 +109,7 @@ impl Maker {
                 model_version: judged.model_version.or(summary.model_version),
                 prompt_version: engine.model().map(|_| prompt_version()),
                 judged: judged.counts,
+                reused: judged.reused,
                 degraded: degraded.map(|degraded| degraded.reason),
             },
             report,
@@ -148,9 +151,14 @@ impl Maker {
         if *keeping == Keeping::Expired {
             stored.fresh_until = stored.created_at;
         }
-        if *keeping != Keeping::Not
-            && let Err(error) = self.store.save_analysis(&stored).await
-        {
+        if *keeping == Keeping::Not {
+            match self.store.take_summaries(&stored.id).await {
+                Ok(keys) => self.analyses.forget_summaries(&keys).await,
+                Err(error) => {
+                    tracing::warn!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "summary not erased");
+                }
+            }
+        } else if let Err(error) = self.store.save_analysis(&stored).await {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
         Ok(Fetched { fresh: Some(fresh), ..Fetched::new(value).with_cost(body.cost) })
@@ -214,7 +222,7 @@ impl Maker {
         &self,
         engine: &Engine,
         comments: &[lently_analysis::Comment],
-        deadline: tokio::time::Instant,
+        payer: Payer,
         progress: &watch::Sender<Progress>,
     ) -> Result<Judged, ServiceError> {
         let total = Some(comments.len() as u64);
@@ -229,42 +237,33 @@ impl Maker {
                 forward
             });
         });
-        judge::judge(&self.engines, engine, &texts, deadline, on_judged).await
+        judge::judge(&self.engines, engine, &texts, payer, on_judged).await
     }
 
     /// Has Gemini put the counted facts into words, where it is the engine; the report's own summary stays otherwise.
     async fn summarize(
         &self,
         engine: &Engine,
+        id: &AnalysisId,
         report: &mut Report,
-        deadline: tokio::time::Instant,
+        payer: &Payer,
     ) -> Summary {
         let Engine::Gemini(gemini) = engine else { return Summary::default() };
         let locally = |why: String, may_pass| {
             Some(Degraded { reason: format!("the summary was written locally: {why}"), may_pass })
         };
-        let request = judge::generate_request(prompt::summary_request(report));
-        let generated = match timeout_at(deadline, gemini.client.generate_json(&request)).await {
-            Ok(Ok(generated)) => generated,
-            Ok(Err(error)) => {
-                let degraded = locally(format!("Gemini failed ({error})"), true);
-                return Summary { degraded, ..Summary::default() };
+        match gemini.summarize(id, report, payer).await {
+            Ok(Written { text: Ok(text), model_version }) => {
+                report.summary = text;
+                Summary { model_version: Some(model_version), degraded: None }
             }
-            Err(_) => {
-                let degraded = locally("the time for Gemini was over".to_owned(), false);
-                return Summary { degraded, ..Summary::default() };
-            }
-        };
-        let cost = token_cost(&gemini.model, generated.usage.input, generated.usage.output);
-        let model_version = Some(generated.model_version);
-        match prompt::parse_summary(&generated.text, report) {
-            Ok(summary) => {
-                report.summary = summary;
-                Summary { cost, model_version, degraded: None }
-            }
-            Err(error) => {
+            Ok(Written { text: Err(error), model_version }) => {
                 let degraded = locally(error.to_string(), error != PromptError::UncountedNumber);
-                Summary { cost, model_version, degraded }
+                Summary { model_version: Some(model_version), degraded }
+            }
+            Err(why) => {
+                let degraded = locally(why.to_string(), why.may_pass());
+                Summary { model_version: None, degraded }
             }
         }
     }
@@ -272,7 +271,6 @@ impl Maker {
 
 #[derive(Default)]
 struct Summary {
-    cost: Cost,
     model_version: Option<String>,
     degraded: Option<Degraded>,
 }

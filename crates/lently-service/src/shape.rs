@@ -12,6 +12,7 @@ use lently_upstream::{Harvest, Transcript};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 
+use crate::gemini::{StoredSummary, StoredVerdict};
 use crate::ids::AnalysisId;
 use crate::keys::EntryKind;
 use crate::lently::Usage;
@@ -28,8 +29,8 @@ pub fn check(kind: EntryKind, value: &[u8]) -> Result<(), serde_json::Error> {
         EntryKind::Video => is::<KnownVideo>(value),
         EntryKind::Transcript => is::<Transcript>(value),
         EntryKind::Quota => is::<Usage>(value),
-        // Nothing reads these yet.
-        EntryKind::Verdict => is::<IgnoredAny>(value),
+        EntryKind::Verdict => is::<StoredVerdict>(value),
+        EntryKind::Summary => is::<StoredSummary>(value),
     }
 }
 

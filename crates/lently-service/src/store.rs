@@ -1,7 +1,8 @@
-//! The durable store: finished analyses, each user's history, plans and usage, in one SQLite file.
+//! The durable store: finished analyses, what Gemini was paid for, each user's history, plans and usage, in one SQLite file.
 //!
 //! It is opened on first use and is not a cache: what is here outlives every tier, up to the retention, and no longer.
 
+mod answers;
 mod erased;
 mod usage;
 
@@ -23,6 +24,7 @@ use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::ttl::RETENTION;
 
+pub(crate) use answers::{Origin, PaidAnswer};
 pub(crate) use erased::{Erased, TOMBSTONES_MAX};
 pub(crate) use usage::Reservation;
 
@@ -163,6 +165,7 @@ impl Store {
         .bind(oldest)
         .execute(pool)
         .await?;
+        answers::sweep(pool, now).await?;
         erased::sweep(pool, now).await?;
         usage::sweep(pool, now).await
     }
@@ -344,6 +347,6 @@ pub(crate) fn between(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
-fn earlier(timestamp: Timestamp, duration: Duration) -> Timestamp {
+pub(crate) fn earlier(timestamp: Timestamp, duration: Duration) -> Timestamp {
     timestamp.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }

@@ -13,6 +13,17 @@ pub const RETENTION: Duration = Duration::from_secs(28 * 24 * 3_600);
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
+/// What Gemini blocks (`forbidden`) it will block tomorrow; a text of which nothing usable comes even where it stands alone
+/// (`permanent`) would spoil the batch of others for the next hour, too. Whatever else fails says nothing of a text, and is
+/// forgotten after a second (`transient`).
+const VERDICT_FAILURES: FailureTtl = FailureTtl {
+    not_found: Duration::ZERO,
+    forbidden: Duration::from_secs(DAY),
+    rate_limited: Duration::from_secs(1),
+    transient: Duration::from_secs(1),
+    permanent: Duration::from_secs(HOUR),
+};
+
 /// How long an entry of each kind is fresh. Plain fields: the configuration may change any of them before the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheTtl {
@@ -28,6 +39,8 @@ pub struct CacheTtl {
     pub quota: Duration,
     /// Default 28 days, the retention itself: the same text, judged by the same model and prompt, has the same verdict.
     pub verdict: Duration,
+    /// Default 28 days: the same facts, put to the same model by the same prompt, need no other words.
+    pub summary: Duration,
     /// The most that one whole analysis may take, waiting for nothing but its upstreams. Default 15 minutes.
     pub analysis_timeout: Duration,
     /// The most that one harvest of comments may take, all pages and retries in it. Default 10 minutes.
@@ -45,6 +58,7 @@ impl Default for CacheTtl {
             transcript: Duration::from_secs(2 * HOUR),
             quota: Duration::from_secs(300),
             verdict: RETENTION,
+            summary: RETENTION,
             analysis_timeout: Duration::from_secs(15 * 60),
             comments_timeout: Duration::from_secs(10 * 60),
             fetch_timeout: Duration::from_secs(60),
@@ -62,6 +76,7 @@ impl CacheTtl {
             EntryKind::Transcript => self.transcript,
             EntryKind::Quota => self.quota,
             EntryKind::Verdict => self.verdict,
+            EntryKind::Summary => self.summary,
         }
     }
 
@@ -74,6 +89,7 @@ impl CacheTtl {
             EntryKind::Transcript => &mut self.transcript,
             EntryKind::Quota => &mut self.quota,
             EntryKind::Verdict => &mut self.verdict,
+            EntryKind::Summary => &mut self.summary,
         }
     }
 
@@ -85,20 +101,26 @@ impl CacheTtl {
             | EntryKind::Comments
             | EntryKind::Video
             | EntryKind::Transcript
-            | EntryKind::Verdict => RETENTION,
+            | EntryKind::Verdict
+            | EntryKind::Summary => RETENTION,
         };
         let stale = match kind {
             EntryKind::Analysis | EntryKind::Video => Duration::from_secs(DAY),
             EntryKind::Comments => Duration::from_secs(6 * HOUR),
             EntryKind::Transcript => Duration::from_secs(7 * DAY),
-            EntryKind::Quota | EntryKind::Verdict => Duration::ZERO,
+            EntryKind::Quota | EntryKind::Verdict | EntryKind::Summary => Duration::ZERO,
         };
         let fetch_timeout = match kind {
             EntryKind::Analysis => self.analysis_timeout,
             EntryKind::Comments => self.comments_timeout,
-            EntryKind::Video | EntryKind::Transcript | EntryKind::Quota | EntryKind::Verdict => {
-                self.fetch_timeout
-            }
+            EntryKind::Video | EntryKind::Transcript | EntryKind::Quota => self.fetch_timeout,
+            // An analysis waits for these no longer than it may take itself. A call that it has begun goes on to its end all the
+            // same: it is paid for.
+            EntryKind::Verdict | EntryKind::Summary => self.analysis_timeout.saturating_mul(2),
+        };
+        let failures = match kind {
+            EntryKind::Verdict => VERDICT_FAILURES,
+            _ => FailureTtl::default(),
         };
         Policy {
             kind: kind.kind(),
@@ -108,7 +130,7 @@ impl CacheTtl {
             refresh_ahead: Duration::ZERO,
             fetch_timeout,
             after_wait: AfterWait::Fetch,
-            failures: FailureTtl::default(),
+            failures,
             tags: Tags::NONE,
         }
     }
@@ -122,7 +144,7 @@ mod tests {
     fn the_defaults_are_as_documented() {
         let seconds: Vec<u64> =
             EntryKind::ALL.iter().map(|kind| CacheTtl::default().fresh(*kind).as_secs()).collect();
-        assert_eq!(seconds, [3_600, 1_800, 3_600, 7_200, 300, 2_419_200]);
+        assert_eq!(seconds, [3_600, 1_800, 3_600, 7_200, 300, 2_419_200, 2_419_200]);
     }
 
     #[test]

@@ -201,11 +201,15 @@ fn foot(out: &mut String, body: &AnalysisBody, served: &Served, paint: Paint) {
     line_of(out, &format!("{read} read{basis}"));
     let engine = &body.engine;
     let model = engine.model.as_deref().map(|model| format!(" {model}")).unwrap_or_default();
+    let reused = match engine.reused {
+        0 => String::new(),
+        reused => format!(" ({} paid for before)", grouped(reused)),
+    };
     let by = match (engine.judged.gemini, engine.judged.local) {
         (0, local) => format!("{} by the local engine", grouped(local)),
-        (gemini, 0) => format!("{} by Gemini{model}", grouped(gemini)),
+        (gemini, 0) => format!("{} by Gemini{model}{reused}", grouped(gemini)),
         (gemini, local) => {
-            format!("{} by Gemini{model}, {} by the local engine", grouped(gemini), grouped(local))
+            format!("{} by Gemini{model}{reused}, {} by the local engine", grouped(gemini), grouped(local))
         }
     };
     line_of(out, &format!("judged: {by}"));

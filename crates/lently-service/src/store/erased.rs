@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteExecutor};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
+use super::answers::take_summaries;
 use super::{BUSY_TIMEOUT, Store, earlier, millis};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
@@ -13,7 +14,7 @@ use crate::ttl::RETENTION;
 pub(crate) const TOMBSTONES_MAX: usize = 10_000;
 
 /// What erasing took away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Erased {
     /// This user never had it.
     Nothing,
@@ -23,11 +24,13 @@ pub(crate) enum Erased {
     Analysis {
         /// The mark of its tombstone, in milliseconds.
         erased_at: i64,
+        /// The keys under which tiers may have the summaries that were written for it.
+        summaries: Vec<String>,
     },
 }
 
 impl Store {
-    /// Removes a user's line, and the analysis with the last one. That leaves a tombstone, until the tiers are clean too.
+    /// Removes a user's line, and the analysis with the last one, and what was written for it. That leaves a tombstone, until the tiers are clean too.
     pub(crate) async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<Erased, ServiceError> {
         let now = millis(self.clock.now());
         let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
@@ -54,7 +57,8 @@ impl Store {
                     .bind(now)
                     .execute(&mut *transaction)
                     .await?;
-                erased = Erased::Analysis { erased_at: now };
+                let summaries = take_summaries(&mut *transaction, id).await?;
+                erased = Erased::Analysis { erased_at: now, summaries };
             }
         }
         transaction.commit().await?;

@@ -94,7 +94,7 @@ async fn erasing_removes_the_analysis_with_its_last_reader() {
     assert!(store.load_analysis(&kept.id).await.expect("read").is_some());
     let erased_at = millis(clock.now());
     let gone = store.erase(&user("bob"), &kept.id).await.expect("erased");
-    assert_eq!(gone, Erased::Analysis { erased_at });
+    assert_eq!(gone, Erased::Analysis { erased_at, summaries: Vec::new() });
     assert_eq!(store.tombstones().await.expect("read"), [(kept.id.clone(), erased_at)]);
     assert!(store.load_analysis(&kept.id).await.expect("read").is_none());
 }

@@ -1,12 +1,8 @@
 //! Files of comments: analyzed without asking any upstream, and remembered by their bytes.
 
-use std::sync::Arc;
+use lently_service::{AnalysisRequest, AnswerSource, BodySource};
 
-use lently_service::{AnalysisRequest, AnalysisSource, AnswerSource, BodySource, EngineChoice};
-use lently_upstream::CommentOrder;
-use lently_upstream::dump::parse_dump;
-
-use crate::house::{House, body};
+use crate::house::{self, House, body};
 
 const CSV: &str = "author,comment,likes,publishedAt
 @a,This is wonderful! I love it,5,2026-01-01T00:00:00Z
@@ -15,18 +11,7 @@ const CSV: &str = "author,comment,likes,publishedAt
 ";
 
 fn file(text: &str, max_comments: u32) -> AnalysisRequest {
-    let dump = parse_dump("comments.csv", text.as_bytes()).expect("a dump");
-    AnalysisRequest {
-        source: AnalysisSource::Dump {
-            dump: Arc::new(dump),
-            digest: blake3::hash(text.as_bytes()).to_hex().to_string(),
-            file_name: "comments.csv".to_owned(),
-        },
-        max_comments,
-        order: CommentOrder::Time,
-        include_replies: true,
-        engine: EngineChoice::Auto,
-    }
+    AnalysisRequest { max_comments, ..house::file("comments.csv", text.as_bytes()) }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A Lently of its own for each test: emulator, cache, store in a directory that goes away, and a clock that is moved.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lently_cache::{Budget, CacheConfig, CacheService, Clock, RemoteConfig};
@@ -9,7 +10,8 @@ use lently_service::{
     AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, Economy, EngineChoice, Lently,
     ServiceConfig, ServiceError, UserId, UserPlan, keys,
 };
-use lently_upstream::{CommentOrder, GeminiConfig, YouTubeConfig};
+use lently_upstream::dump::parse_dump;
+use lently_upstream::{CommentOrder, DEFAULT_MODEL, GeminiConfig, YouTubeConfig};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,11 +23,13 @@ pub const NOON: &str = "2026-11-24T12:00:00Z";
 pub struct Options {
     pub remote: RemoteConfig,
     pub gemini: bool,
+    pub model: &'static str,
     pub youtube_key: bool,
     pub default_plan: UserPlan,
     pub economy: Economy,
     pub max_running: usize,
     pub max_queued: usize,
+    pub stop_grace: Duration,
     pub latency: Latency,
     /// Set to share a store with another house.
     pub directory: Option<PathBuf>,
@@ -37,11 +41,13 @@ impl Default for Options {
         Self {
             remote: RemoteConfig::None,
             gemini: false,
+            model: DEFAULT_MODEL,
             youtube_key: true,
             default_plan: UserPlan::Unlimited,
             economy: Economy::default(),
             max_running: 4,
             max_queued: 64,
+            stop_grace: Duration::from_secs(10),
             latency: Latency::default(),
             directory: None,
             ttl: CacheTtl::default(),
@@ -51,7 +57,7 @@ impl Default for Options {
 
 pub struct House {
     pub lently: Lently,
-    pub emulator: Emulator,
+    pub emulator: Arc<Emulator>,
     pub clock: Clock,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
@@ -77,7 +83,8 @@ impl House {
     }
 
     /// The same on an emulator that is there.
-    pub async fn beside(emulator: Emulator, options: Options) -> Self {
+    pub async fn beside(emulator: impl Into<Arc<Emulator>>, options: Options) -> Self {
+        let emulator = emulator.into();
         let directory = tempfile::tempdir().expect("a directory");
         let database = options.directory.as_deref().unwrap_or(directory.path()).join("lently.db");
         let clock = Clock::manual(NOON.parse().expect("a time"));
@@ -103,6 +110,7 @@ impl House {
         let gemini = options.gemini.then(|| GeminiConfig {
             base_url: emulator.gemini_base_url(),
             max_attempts: 1,
+            model: options.model.to_owned(),
             ..GeminiConfig::new(key())
         });
         let lently = Lently::open(
@@ -114,7 +122,7 @@ impl House {
                 clock: clock.clone(),
                 tasks: tasks.clone(),
                 stop: stop.clone(),
-                stop_grace: Duration::from_secs(10),
+                stop_grace: options.stop_grace,
                 max_running: options.max_running,
                 max_queued: options.max_queued,
                 default_plan: options.default_plan,
@@ -190,4 +198,19 @@ pub fn plain() -> &'static str {
 pub fn slow() -> Latency {
     let latency = Duration::from_millis(300);
     Latency { videos: latency, comment_threads: latency, comments: latency, gemini: latency }
+}
+
+/// A request for all comments of a file.
+pub fn file(name: &str, content: &[u8]) -> AnalysisRequest {
+    AnalysisRequest {
+        source: AnalysisSource::Dump {
+            dump: Arc::new(parse_dump(name, content).expect("a dump")),
+            digest: blake3::hash(content).to_hex().to_string(),
+            file_name: name.to_owned(),
+        },
+        max_comments: u32::MAX,
+        order: CommentOrder::Time,
+        include_replies: true,
+        engine: EngineChoice::Auto,
+    }
 }

@@ -12,6 +12,7 @@ mod keeping;
 mod redis;
 mod stale;
 mod users;
+mod verdicts;
 
 /// A module that is not named above would never run.
 #[test]
