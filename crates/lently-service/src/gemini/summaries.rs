@@ -140,7 +140,7 @@ impl Asking {
         if !refused && inner.ground.reuse {
             self.keep(json.clone(), cost).await;
         }
-        Ok(Fetched { value: json, cost, fresh: refused.then_some(REFUSED_FRESH) })
+        Ok(Fetched { value: json, cost, fresh: refused.then_some(REFUSED_FRESH), retain: None })
     }
 
     /// A store that fails is no reason to throw away what was paid for.
