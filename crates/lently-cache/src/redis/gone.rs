@@ -20,11 +20,12 @@ const WORD: &str = "~gone";
 /// More patterns are one that matches everything.
 const MAX_PATTERNS: usize = 1000;
 
-/// The mark holds who made it. Where Redis is full there is none, and the deletion is an error to be made good: a value that could
-/// not be stored meanwhile might come back. A younger one stays.
+/// The mark holds who made it. A younger one stays. Where Redis is full there is none; with a third argument that is told with a 1,
+/// else it is an error.
 const MARK: &str = "\
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return 0";
+if redis.call('PTTL', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+local set = ARGV[3] and redis.pcall or redis.call
+return set('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]).err and 1 or 0";
 
 /// The list has a line for each pattern: its age in milliseconds when the list was written, who deleted it, the pattern.
 const MARK_PATTERN: &str = "\
@@ -48,11 +49,19 @@ redis.call('SET', KEYS[1], table.concat(lines), 'PX', lasts)
 return 0";
 
 impl RedisClient {
-    /// Marks `key` as deleted so long ago.
+    /// Marks `key` as deleted so long ago. Where Redis has no room for the mark it is an error: a value that could not be stored
+    /// meanwhile might come back, so the deletion is to be made good.
     pub(super) fn marking(&self, key: &str, age: Duration) -> redis::Cmd {
         let mut script = redis::cmd("EVAL");
         script.arg(MARK).arg(1).arg(self.gone(key)).arg(self.name());
         script.arg(milliseconds(GONE_FOR.saturating_sub(age)));
+        script
+    }
+
+    /// The same, which answers 1 where there is no room.
+    pub(super) fn marking_if_there_is_room(&self, key: &str, age: Duration) -> redis::Cmd {
+        let mut script = self.marking(key, age);
+        script.arg("try");
         script
     }
 

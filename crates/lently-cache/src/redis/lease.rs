@@ -356,10 +356,18 @@ impl RedisClient {
             return self.delete(key).await;
         }
         let mut all = redis::pipe();
-        all.add_command(self.forbidding(self.lease(key))).add_command(self.marking(key, age));
+        all.add_command(self.forbidding(self.lease(key)));
+        all.add_command(self.marking_if_there_is_room(key, age));
         all.cmd("UNLINK").arg(self.full(key));
-        let (_, _, deleted): (u8, u8, u64) = self.send(Lane::Tracked, (&all).into()).await?;
-        Ok(deleted)
+        let (_, no_room, deleted): (u8, u8, u64) = self.send(Lane::Tracked, (&all).into()).await?;
+        if no_room == 0 {
+            return Ok(deleted);
+        }
+        // What was deleted may have made room. Once more it goes after the mark: somebody may have stored late between the two.
+        let mut both = redis::pipe();
+        both.add_command(self.marking(key, age)).cmd("UNLINK").arg(self.full(key));
+        let (_, late): (u8, u64) = self.send(Lane::Tracked, (&both).into()).await?;
+        Ok(deleted.max(late))
     }
 
     /// Makes a value stale from `now` on, after forbidding whoever fetches the key to replace it; whether there was one.

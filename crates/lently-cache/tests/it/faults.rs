@@ -321,6 +321,25 @@ async fn who_wants_it_fetched_anew_does_not_take_what_was_fetched_before_it_came
     assert_eq!(before.await.expect("a caller").expect("an answer").entry.value, "old");
 }
 
+/// What says that it was deleted needs less room than the value did.
+#[tokio::test]
+async fn a_deletion_is_noted_in_a_full_redis_where_it_makes_room_itself() {
+    let server = RedisServer::start().await;
+    let bench = on_redis(&server).await;
+    up(&bench).await;
+    let random = |n: u32| char::from(b' ' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 64);
+    let large: String = (0..900_000).map(random).collect();
+    bench.cache.set("thing:1", &policy(), large.into(), Cost::default()).await.expect("a set");
+    let memory = server.cli(&["INFO", "memory"]);
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<u64>().ok());
+    let stored = server.bytes_of("lently-test:thing:1").len() as u64;
+    server.cli(&["CONFIG", "SET", "maxmemory", &(used.expect("a size") - stored / 2).to_string()]);
+    assert!(server.cli(&["SET", "lently-test:thing:2", "1"]).contains("OOM"));
+    assert_eq!(bench.cache.delete("thing:1").await.expect("a deletion"), 1);
+    assert_eq!(bench.cache.repairs().owed, 0);
+    assert!(server.cli(&["KEYS", "lently-test:~gone:*"]).ends_with("thing:1"));
+}
+
 /// A node may hold a value that Redis did not take, and would store it later over the deletion.
 #[tokio::test]
 async fn a_deletion_that_a_full_redis_cannot_note_is_refused_and_told_later() {
