@@ -1,7 +1,7 @@
 //! At most one fetch per key and process: the first caller's fetch runs on a task of its own, the others wait for it.
 //! A flight knows nothing of tiers; what it runs and stores is handed in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,8 @@ struct Places {
     under_way: HashMap<Arc<str>, Arc<Flight>, Hashing>,
     /// Those that nobody joins any more, and that fetch what they may store: a deletion has to find them.
     apart: Vec<(Arc<str>, Arc<Flight>)>,
+    /// Keys that a caller looks for by itself.
+    looked_for: HashSet<Arc<str>, Hashing>,
 }
 
 impl Places {
@@ -90,6 +92,19 @@ pub(crate) enum Boarding {
     Join(Arc<Flight>),
 }
 
+/// The right to look for a key without a flight, until it is dropped. Nobody waits for who has it, so its caller needs no task of
+/// its own to be sure that it gets on.
+pub(crate) struct Lookout {
+    flights: Arc<Flights>,
+    key: Arc<str>,
+}
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        self.flights.lock().looked_for.remove(&self.key);
+    }
+}
+
 /// The leader's half. Dropped before [`land`](Self::land), it frees the followers with `Abandoned`.
 pub(crate) struct Leader {
     flights: Arc<Flights>,
@@ -110,6 +125,15 @@ impl Flights {
         let leader = Leader::new(self.clone(), key.clone(), store);
         under_way.insert(key.clone(), leader.flight.clone());
         Boarding::Lead(leader)
+    }
+
+    /// The right to look for the key by oneself, where nobody else does and nobody flies: two who look at the same time are better
+    /// off with a flight, and a crowd is with one look of theirs.
+    pub(crate) fn look_out(self: &Arc<Self>, key: &Arc<str>) -> Option<Lookout> {
+        let mut places = self.lock();
+        let alone = !places.under_way.contains_key(key) && places.looked_for.insert(key.clone());
+        drop(places);
+        alone.then(|| Lookout { flights: self.clone(), key: key.clone() })
     }
 
     /// The key's flight, without joining it.
@@ -157,7 +181,7 @@ impl Flights {
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         let places = self.lock();
-        places.under_way.is_empty() && places.apart.is_empty()
+        places.under_way.is_empty() && places.apart.is_empty() && places.looked_for.is_empty()
     }
 
     /// The same as a fence for every key that matches; for every key at all without a pattern.
@@ -168,7 +192,7 @@ impl Flights {
     async fn fence_where(&self, is_changed: impl Fn(&str) -> bool) {
         let flights: Vec<_> = {
             let mut places = self.lock();
-            let Places { under_way, apart } = &mut *places;
+            let Places { under_way, apart, .. } = &mut *places;
             let joined = under_way.extract_if(|key, _| is_changed(key));
             joined.chain(apart.extract_if(.., |(key, _)| is_changed(key))).collect()
         };

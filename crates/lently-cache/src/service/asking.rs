@@ -125,7 +125,24 @@ impl CacheService {
             if wish.only_if_cached {
                 return inner.find(&asked).await;
             }
-            self.ask(&asked, fetch).await
+            let shared = Arc::from(key);
+            // A hit in the remote tier is the caller's own matter and takes no task, as a fetch does.
+            if !wish.anew
+                && inner.remote.tier().is_some()
+                && let Some(_alone) = inner.flights.look_out(&shared)
+                && let Lookup::Fresh(entry) | Lookup::Stale(entry) =
+                    inner.look_up(Sought::by(policy, key)).await
+            {
+                match self.serve(key, policy, &wish, &entry, inner.clock.now(), fetch) {
+                    Ok(outcome) => {
+                        inner.count_served(&asked, &entry, outcome);
+                        return Ok(Answer { entry, outcome });
+                    }
+                    Err(unused) => fetch = unused,
+                }
+            }
+            // Boxed, for most callers are served before.
+            Box::pin(self.ask(&asked, shared, fetch)).await
         };
         seeking.instrument(span.clone()).await
     }
@@ -162,13 +179,17 @@ impl CacheService {
     }
 
     /// Joins flights until one lands with what will do, or leads one.
-    pub(super) async fn ask<F, Fut>(&self, asked: &Asked<'_>, fetch: F) -> Result<Answer, FetchError>
+    pub(super) async fn ask<F, Fut>(
+        &self,
+        asked: &Asked<'_>,
+        key: Arc<str>,
+        fetch: F,
+    ) -> Result<Answer, FetchError>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         let &Asked { policy, wish, span, .. } = asked;
-        let key: Arc<str> = Arc::from(asked.key);
         loop {
             match self.0.flights.board(&key, wish.store) {
                 Boarding::Join(flight) => {

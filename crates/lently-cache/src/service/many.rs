@@ -203,7 +203,7 @@ impl CacheService {
             self.0.answered(&asked, Ended::Missing, None);
             return Err(FetchError::NotCached);
         }
-        self.ask(&asked, fetch).await
+        self.ask(&asked, Arc::from(key), fetch).await
     }
 
     /// Stores many values, each as [`set`](Self::set) does; what became of each, in their order. Of two values of the same key

@@ -1,16 +1,18 @@
 //! One fetch per key, whoever comes, leaves, fails or deletes meanwhile.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::{future::join_all, poll};
 use lently_cache::{
-    Controls, Cost, FailureClass, FetchError, FetchFailure, Fetched, Outcome, Pattern, Policy,
+    Controls, Cost, FailureClass, FetchError, FetchFailure, Fetched, Outcome, Pattern, Policy, Tier,
 };
 use lently_testing::RedisServer;
 use tempfile::TempDir;
 
-use crate::support::{Bench, Gate, THING, Upstream, in_memory, is_missing, look, on_disk, on_redis, policy};
+use crate::support::{
+    Bench, Gate, THING, Upstream, in_memory, is_missing, look, on_disk, on_redis, policy, put, tracks,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_callers_cause_one_fetch() {
@@ -31,6 +33,49 @@ async fn two_thousand_callers_cause_one_fetch() {
     let stats = cache.stats();
     assert_eq!((stats.fetches, stats.total_requests), (1, 2000));
     assert_eq!(stats.misses, stats.collapsed + 1, "who joined missed too");
+}
+
+/// Two nodes: what the first has put there is not in the memory of the second.
+async fn with_a_value_in_redis() -> (RedisServer, Bench) {
+    let server = RedisServer::start().await;
+    let first = on_redis(&server).await;
+    tracks(&first).await;
+    put(&first.cache, "thing:1", "1").await;
+    let second = on_redis(&server).await;
+    tracks(&second).await;
+    (server, second)
+}
+
+#[tokio::test]
+async fn a_hit_in_redis_is_its_callers_own_work_and_no_tasks() {
+    let (_server, bench) = with_a_value_in_redis().await;
+    let (policy, upstream) = (policy(), Upstream::default());
+    let mut asking = pin!(bench.cache.get_or_set("thing:1", &policy, upstream.fetch("2")));
+    assert!(poll!(asking.as_mut()).is_pending(), "Redis is being asked");
+    assert!(bench.tasks.is_empty());
+    let answer = asking.await.expect("an answer");
+    assert_eq!((answer.outcome, answer.entry.tier, upstream.calls()), (Outcome::Hit, Tier::Redis, 0));
+}
+
+#[tokio::test]
+async fn a_crowd_asks_redis_twice_at_most_and_waits_for_nobody_who_stands_still() {
+    let (server, bench) = with_a_value_in_redis().await;
+    let reads = || {
+        let told = server.cli(&["INFO", "commandstats"]);
+        let calls = told.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")?.split_once(','));
+        calls.map_or(0, |(calls, _)| calls.parse::<u64>().expect("a number"))
+    };
+    let (policy, upstream, before) = (policy(), Upstream::default(), reads());
+    // The first of them asks, and then does not look whether there is an answer.
+    let mut still = pin!(bench.cache.get_or_set("thing:1", &policy, upstream.fetch("2")));
+    assert!(poll!(still.as_mut()).is_pending());
+    let crowd = (0..100).map(|_| bench.cache.get_or_set("thing:1", &policy, upstream.fetch("2")));
+    for answer in join_all(crowd).await {
+        assert_eq!(answer.expect("an answer").entry.value, "1");
+    }
+    assert!((1..=2).contains(&(reads() - before)), "{} reads", reads() - before);
+    assert_eq!(still.await.expect("an answer").entry.value, "1");
+    assert_eq!(upstream.calls(), 0);
 }
 
 #[tokio::test]
