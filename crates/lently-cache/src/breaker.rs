@@ -37,17 +37,16 @@ impl Breaker {
         Self { state: Mutex::new(State::Closed { errors: 0 }) }
     }
 
-    /// Whether a call may be made now.
-    pub(crate) fn permits(&self, now: Instant) -> bool {
+    /// Whether a call may be made now. The clock is read where it matters: not while all is well.
+    pub(crate) fn permits(&self, now: impl FnOnce() -> Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match *state {
-            State::Closed { .. } => true,
-            State::Open { until } | State::Probing { until } if now >= until => {
-                *state = State::Probing { until: now + RESTS_FOR };
-                true
-            }
-            State::Open { .. } | State::Probing { .. } => false,
+        let (State::Open { until } | State::Probing { until }) = *state else { return true };
+        let now = now();
+        if now < until {
+            return false;
         }
+        *state = State::Probing { until: now + RESTS_FOR };
+        true
     }
 
     /// A call went well. True if that closed the circuit.
@@ -89,20 +88,21 @@ mod tests {
     #[test]
     fn a_few_errors_open_it_and_one_probe_at_a_time_may_close_it() {
         let (breaker, start) = (Breaker::new(), Instant::now());
+        let permits = |at| breaker.permits(|| at);
         for _ in 0..OPENS_AFTER - 1 {
             assert!(!breaker.failed(start));
         }
-        assert!(breaker.permits(start));
+        assert!(permits(start));
         assert!(breaker.failed(start));
-        assert!(!breaker.permits(start));
+        assert!(!permits(start));
         let later = start + RESTS_FOR;
-        assert!(breaker.permits(later), "the probe");
-        assert!(!breaker.permits(later), "only one");
+        assert!(permits(later), "the probe");
+        assert!(!permits(later), "only one");
         breaker.failed(later);
-        assert!(!breaker.permits(later));
-        assert!(breaker.permits(later + RESTS_FOR));
+        assert!(!permits(later));
+        assert!(permits(later + RESTS_FOR));
         assert!(breaker.succeeded());
-        assert!(breaker.permits(later) && breaker.is_closed());
+        assert!(permits(later) && breaker.is_closed());
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Reading {
 fn read(stored: &Bytes, reading: Reading) -> Option<Entry> {
     let bare = reading.bare.map(|(ttl, fresh)| BareLife { ttl, fresh });
     let limits = Limits { max_value_bytes: reading.max_value_bytes };
-    match envelope::decode(stored, KIND, Tier::Redis, limits, reading.now, bare) {
+    match envelope::decode(stored.clone(), KIND, Tier::Redis, limits, reading.now, bare) {
         Decoded::Entry(entry) => Some(entry),
         _ => None,
     }

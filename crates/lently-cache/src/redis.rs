@@ -187,24 +187,29 @@ impl RedisClient {
     /// As every call: [`CacheError::Resting`] while Redis cannot be asked, [`CacheError::Remote`] if it answered an
     /// error or not in time.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, CacheError> {
-        let key = self.full(key);
+        let full = self.full(key);
+        let owner;
         let node = match &self.0.servers {
-            Servers::One(node) => Some(node.clone()),
-            Servers::Cluster(cluster) => cluster.node_of(key.as_bytes()),
+            Servers::One(node) => Some(node),
+            Servers::Cluster(cluster) => {
+                owner = cluster.node_of(full.as_bytes());
+                owner.as_ref()
+            }
         };
-        let alone = match &node {
-            None => None,
+        let (alone, full) = match node {
+            None => (None, full),
             Some(node) => match node.reads.alone() {
-                None => match node.read_together(key.clone()).await {
+                None => match node.read_together(full).await {
                     Told::Value(value) => return Ok(value),
                     Told::Refused(error) => return Err(error),
-                    Told::Unclear => None,
+                    Told::Unclear => (None, self.full(key)),
                 },
-                alone => alone,
+                alone => (alone, full),
             },
         };
         // Boxed, for it would make the future of a read that goes with others larger.
-        let value: Option<Vec<u8>> = Box::pin(self.run(redis::cmd("GET").arg(key))).await?;
+        let reading = Box::pin(async move { self.run(&reads::get(&full)).await });
+        let value: Option<Vec<u8>> = reading.await?;
         drop(alone);
         Ok(value.map(Bytes::from))
     }
@@ -385,7 +390,7 @@ impl RedisClient {
     }
 
     fn full(&self, key: &str) -> String {
-        format!("{}{key}", self.0.prefix)
+        [self.prefix(), key].concat()
     }
 
     fn prefix(&self) -> &str {

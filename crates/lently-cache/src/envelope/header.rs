@@ -100,12 +100,12 @@ impl<'a> Header<'a> {
         let cost = Cost { quota_units, tokens_in, tokens_out, micro_dollars, milliseconds: line.number()? };
         let etag = Cow::Borrowed(line.text(b"},\"etag\":\"")?);
         let tags = line.tags()?;
-        let encoding = match line.text(b",\"encoding\":\"")? {
-            "identity" => Encoding::Identity,
-            "zstd" => Encoding::Zstd,
-            _ => return None,
+        line.skip(b",\"encoding\":\"")?;
+        let encoding = match line.skip(b"identity") {
+            Some(()) => Encoding::Identity,
+            None => line.skip(b"zstd").map(|()| Encoding::Zstd)?,
         };
-        line.skip(b",\"length\":")?;
+        line.skip(b"\",\"length\":")?;
         let length = line.number()?;
         line.skip(b"}\n")?;
         let split = window.len() - line.left.len() - 1;
@@ -160,15 +160,15 @@ impl<'a> Line<'a> {
 
     /// A time like `2026-11-29T10:55:51.5Z`, behind `before`.
     fn time(&mut self, before: &[u8]) -> Option<Timestamp> {
-        let text = self.text(before)?.as_bytes().strip_suffix(b"Z")?;
-        let (seconds, fraction) = text.split_at_checked(19)?;
-        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2] = *seconds
+        self.skip(before)?;
+        let (text, rest) = self.left.split_first_chunk::<19>()?;
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', i1, i2, b':', s1, s2] = *text
         else {
             return None;
         };
-        let year = decimal(&[y1, y2, y3, y4])?;
-        let (month, day) = (decimal(&[m1, m2])?, decimal(&[d1, d2])?);
-        let (hour, minute, second) = (decimal(&[h1, h2])?, decimal(&[i1, i2])?, decimal(&[s1, s2])?);
+        let year = two(y1, y2)? * 100 + two(y3, y4)?;
+        let (month, day) = (two(m1, m2)?, two(d1, d2)?);
+        let (hour, minute, second) = (two(h1, h2)?, two(i1, i2)?, two(s1, s2)?);
         let is_a_time = (1..=12).contains(&month)
             && (1..=days_in(year, month)).contains(&day)
             && hour < 24
@@ -177,19 +177,17 @@ impl<'a> Line<'a> {
         if !is_a_time {
             return None;
         }
-        let nanoseconds = match fraction {
-            [] => 0,
-            [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
-                decimal(digits)? * 10_i64.pow(9 - u32::try_from(digits.len()).ok()?)
-            }
-            _ => return None,
+        let (nanoseconds, rest) = match rest.split_first()? {
+            (b'.', rest) => fraction(rest)?,
+            _ => (0, rest),
         };
+        self.left = rest.strip_prefix(b"Z\"")?;
         let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
         // Before 1970 jiff counts both parts from the other side.
         if seconds < 0 {
             return None;
         }
-        Timestamp::new(seconds, i32::try_from(nanoseconds).ok()?).ok()
+        Timestamp::new(seconds, nanoseconds).ok()
     }
 
     fn tags(&mut self) -> Option<BTreeMap<Cow<'a, str>, Version>> {
@@ -211,8 +209,24 @@ impl<'a> Line<'a> {
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |number, b| b.is_ascii_digit().then(|| number * 10 + i64::from(b - b'0')))
+/// A number of two digits.
+fn two(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
+}
+
+/// The nanoseconds that one to nine digits stand for, and what is behind them.
+fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
+    let (mut nanoseconds, mut worth, mut rest) = (0, 100_000_000, text);
+    while let [digit @ b'0'..=b'9', left @ ..] = rest {
+        // A tenth digit is worth nothing we could tell.
+        if worth == 0 {
+            return None;
+        }
+        nanoseconds += i32::from(digit - b'0') * worth;
+        (worth, rest) = (worth / 10, left);
+    }
+    (rest.len() < text.len()).then_some((nanoseconds, rest))
 }
 
 fn days_in(year: i64, month: i64) -> i64 {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use redis::RedisResult;
 
-use super::{RedisClient, link::Lane, node::Node};
+use super::{RedisClient, link::Lane, node::Node, reads};
 use crate::error::CacheError;
 
 impl RedisClient {
@@ -55,7 +55,7 @@ impl RedisClient {
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         for key in keys {
-            pipe.cmd("GET").arg(self.full(key));
+            pipe.add_command(reads::get(&self.full(key)));
         }
         Ok(node.send(Lane::Any, (&pipe).into()).await?)
     }

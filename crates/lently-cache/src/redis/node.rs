@@ -130,7 +130,7 @@ impl Node {
             let reason = self.link.status().last_error.unwrap_or_else(|| "not connected yet".to_owned());
             return Err(Refused::For(CacheError::Resting { reason }));
         };
-        if !self.breaker.permits(Instant::now()) {
+        if !self.breaker.permits(Instant::now) {
             let reason = "Redis failed call after call".to_owned();
             return Err(Refused::For(CacheError::Resting { reason }));
         }

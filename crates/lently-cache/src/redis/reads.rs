@@ -65,6 +65,14 @@ impl Reads {
     }
 }
 
+/// The command that reads a full key.
+pub(super) fn get(key: &str) -> redis::Cmd {
+    const GET: &str = "GET";
+    let mut get = redis::Cmd::with_capacity(2, GET.len() + key.len());
+    get.arg(GET).arg(key);
+    get
+}
+
 impl Node {
     /// Reads a full key together with whoever else reads from this server.
     pub(super) async fn read_together(self: &Arc<Self>, key: String) -> Told {
@@ -100,9 +108,7 @@ impl Node {
         let mut pipe = redis::Pipeline::with_capacity(gathered.len());
         pipe.ignore_errors();
         for Waiting { key, .. } in &gathered {
-            let mut get = redis::Cmd::with_capacity(2, "GET".len() + key.len());
-            get.arg("GET").arg(key);
-            pipe.add_command(get);
+            pipe.add_command(get(key));
         }
         let answers: Result<Vec<Value>, Refused> = self.send(Lane::Any, (&pipe).into()).await;
         match answers {

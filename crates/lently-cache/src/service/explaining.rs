@@ -232,7 +232,7 @@ impl Inner {
             Err(_) => return Some(empty(tier, TierState::Unknown, 0, failure)),
         };
         let bytes = stored.len() as u64;
-        Some(match self.decode(&stored, policy.kind, tier, key, Some(policy.fresh)).await {
+        Some(match self.decode(stored, policy.kind, tier, key, Some(policy.fresh)).await {
             Decoded::Entry(entry) => self.seen(entry, bytes, Belief::Judged, failure, now).await,
             Decoded::Expired => empty(tier, TierState::Expired, bytes, failure),
             Decoded::Unreadable => empty(tier, TierState::Unreadable, bytes, failure),

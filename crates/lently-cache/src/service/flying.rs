@@ -340,15 +340,13 @@ impl Inner {
         let ticket = self.memory.ticket(key);
         let take_over = policy.after_wait == AfterWait::Fetch;
         let lead = leading.lead(key, take_over, |stored, waited| {
-            match self.decode_ours(stored, policy.kind, Tier::Redis) {
+            let now = self.clock.now();
+            match self.decode_ours(stored.clone(), policy.kind, Tier::Redis, now) {
                 // What changed while another's fetch was waited for is what that fetch brought.
-                Decoded::Entry(entry) => {
-                    let now = self.clock.now();
-                    match self.is_known_valid(&entry.tagged, now) {
-                        valid if waited => valid != Some(false),
-                        valid => valid == Some(true) && wish.takes(&entry, now) == Takes::Fresh,
-                    }
-                }
+                Decoded::Entry(entry) => match self.is_known_valid(&entry.tagged, now) {
+                    valid if waited => valid != Some(false),
+                    valid => valid == Some(true) && wish.takes(&entry, now) == Takes::Fresh,
+                },
                 _ => false,
             }
         });
@@ -365,7 +363,8 @@ impl Inner {
                 Turn::Land(Landed::Failed(FetchError::TimedOut { after: policy.fetch_timeout }, None))
             }
             Ok(Lead::Found(stored, waited)) => {
-                let Decoded::Entry(entry) = self.decode_ours(&stored, policy.kind, Tier::Redis) else {
+                let now = self.clock.now();
+                let Decoded::Entry(entry) = self.decode_ours(stored, policy.kind, Tier::Redis, now) else {
                     // Its retention was not over a moment ago.
                     return None;
                 };

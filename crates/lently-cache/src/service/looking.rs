@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all, stream};
+use jiff::Timestamp;
 
 use super::Inner;
 use crate::{
@@ -170,13 +171,17 @@ impl Inner {
         stored: Result<Option<Bytes>, CacheError>,
     ) -> Lookup {
         let Held { tier, ticket, entry: held, unwritten, nothing, told: _ } = held;
+        let mut now = self.clock.now();
         let found = match stored {
-            Ok(Some(stored)) if envelope::is_ours(&stored) => self.decode_ours(&stored, kind, tier),
-            Ok(Some(stored)) => Box::pin(self.decode(&stored, kind, tier, key, fresh)).await,
+            Ok(Some(stored)) if envelope::is_ours(&stored) => self.decode_ours(stored, kind, tier, now),
+            Ok(Some(stored)) => {
+                let found = Box::pin(self.decode(stored, kind, tier, key, fresh)).await;
+                now = self.clock.now();
+                found
+            }
             Ok(None) => Decoded::Absent,
             Err(CacheError::WrongType) => return Lookup::Missing(MissReason::Unreadable),
             Err(_) => {
-                let now = self.clock.now();
                 return held.map_or(Lookup::Missing(MissReason::TierResting), |entry| Lookup::of(entry, now));
             }
         };
@@ -190,11 +195,14 @@ impl Inner {
         }
         match found {
             Decoded::Entry(entry) => {
+                let may_wait = !entry.tagged.is_empty();
                 let Some(entry) = self.admit(entry).await else {
                     self.memory.remove_outdated(key);
                     return Lookup::Missing(MissReason::Invalidated);
                 };
-                let now = self.clock.now();
+                if may_wait {
+                    now = self.clock.now();
+                }
                 if self.memory.is_on() {
                     self.memory.fill(&Arc::from(key), &entry, ticket, now);
                 }
@@ -212,21 +220,21 @@ impl Inner {
         }
     }
 
-    pub(super) fn decode_ours(&self, stored: &Bytes, kind: Kind, tier: Tier) -> Decoded {
+    pub(super) fn decode_ours(&self, stored: Bytes, kind: Kind, tier: Tier, now: Timestamp) -> Decoded {
         let limits = Limits { max_value_bytes: self.max_value_bytes };
-        envelope::decode(stored, kind, tier, limits, self.clock.now(), None)
+        envelope::decode(stored, kind, tier, limits, now, None)
     }
 
     pub(super) async fn decode(
         &self,
-        stored: &Bytes,
+        stored: Bytes,
         kind: Kind,
         tier: Tier,
         key: &str,
         policy_fresh: Option<Duration>,
     ) -> Decoded {
         let limits = Limits { max_value_bytes: self.max_value_bytes };
-        let bare = if envelope::is_ours(stored) {
+        let bare = if envelope::is_ours(&stored) {
             None
         } else {
             let ttl = self.remote.ttl(key).await.ok().flatten();
