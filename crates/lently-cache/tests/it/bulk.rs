@@ -74,10 +74,11 @@ async fn of_many_keys_each_is_found_as_it_would_be_alone() {
         ];
         assert_eq!(many, expected);
         assert!(cache.get_many(THING, &[""; 0]).await.is_empty());
-        // Who fetches next what is missing finds the same and is not counted twice.
+        // Who fetches next what is missing finds the same and is not counted twice. What was found invalid may be gone by then.
         let before = cache.stats();
         let peeked: Vec<String> = cache.peek_many(THING, &keys).await.iter().map(told).collect();
-        assert_eq!(peeked, expected);
+        assert!(matches!(&*peeked[4], "invalidated" | "missing"), "{peeked:?}");
+        assert_eq!((&peeked[..4], &peeked[5..]), (&many[..4], &many[5..]));
         let after = cache.stats();
         assert_eq!((after.hits - before.hits, after.misses - before.misses), (3, 0));
     })
