@@ -111,6 +111,13 @@ impl UpstreamError {
         matches!(self, Self::RateLimited { .. } | Self::Transient { .. } | Self::TimedOut)
     }
 
+    /// Whether it is the page token that is no longer good: reading begins again at the first page. YouTube documents
+    /// `invalidPageToken` for that; `processingFailure` is what it calls most of what it cannot make sense of.
+    #[must_use]
+    pub fn refuses_page_token(&self) -> bool {
+        matches!(self, Self::BadRequest { reason } if reason == "invalidPageToken" || reason == "processingFailure")
+    }
+
     /// How long the upstream asks to be left alone, where it says so.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

@@ -26,7 +26,7 @@ pub use self::{
     pacific::{PacificDay, next_midnight},
     video_ref::{CommentId, RefError, VideoId, VideoRef},
     youtube::{
-        Harvest, HarvestEnd, HarvestProgress, HarvestRequest, MAX_IDS, MAX_PAGE, Thread, YouTubeClient,
-        YouTubeConfig,
+        Harvest, HarvestEnd, HarvestProgress, HarvestRequest, MAX_IDS, MAX_PAGE, Next, OpenThread, Place,
+        ReadSoFar, Reading, Thread, YouTubeClient, YouTubeConfig, replies_missing,
     },
 };

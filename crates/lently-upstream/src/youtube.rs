@@ -21,7 +21,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-pub use self::harvest::{Harvest, HarvestEnd, HarvestProgress, HarvestRequest};
+pub use self::harvest::{
+    Harvest, HarvestEnd, HarvestProgress, HarvestRequest, Next, OpenThread, Place, ReadSoFar, Reading,
+    replies_missing,
+};
 use crate::{
     bucket::Method,
     clock::WallClock,

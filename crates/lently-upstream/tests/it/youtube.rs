@@ -8,8 +8,8 @@ use axum::response::Response;
 use futures::stream;
 use jiff::Timestamp;
 use lently_upstream::{
-    Bucket, CommentOrder, Expense, Harvest, HarvestEnd, HarvestRequest, Meter, Method, UpstreamError,
-    VideoId, WallClock, YouTubeClient, YouTubeConfig,
+    Bucket, Comment, CommentOrder, Expense, Harvest, HarvestEnd, HarvestRequest, Meter, Method, Place,
+    ReadSoFar, UpstreamError, VideoId, WallClock, YouTubeClient, YouTubeConfig,
 };
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ async fn a_limit_is_told_from_an_end() {
     let upstream = Upstream::answering([page(&[thread("a", 0, &[])], Some("more"))]).await;
     let (harvest, _) = harvest(&upstream, 1).await.expect("comments");
     assert_eq!((harvest.end, upstream.asked().len()), (HarvestEnd::LimitReached, 1));
-    assert_eq!(upstream.asked()[0].query("maxResults").as_deref(), Some("1"));
+    assert_eq!(upstream.asked()[0].query("maxResults").as_deref(), Some("100"), "it costs the same");
 }
 
 #[tokio::test]
@@ -113,8 +113,8 @@ async fn pages_that_are_paid_for_are_kept_when_the_next_fails() {
         .await;
         let (harvest, units) = harvest(&upstream, 1000).await.expect("what was read");
         // The rest of a page was paid for with it, though `b`'s replies were never read to their end.
-        assert_eq!(ids(&harvest), ["a", "b", "b.1", "c", "c.1", "d", "d.6"], "{reason}");
-        assert_eq!((harvest.end, harvest.replies_missing), (HarvestEnd::Failed, 7), "{reason}");
+        assert_eq!(ids(&harvest), ["a", "b", "b.1", "b.3", "c", "c.1", "d", "d.6"], "{reason}");
+        assert_eq!((harvest.end, harvest.replies_missing), (HarvestEnd::Failed, 6), "{reason}");
         assert_eq!((harvest.pages, units), (3, 4), "{reason}");
     }
 }
@@ -156,6 +156,77 @@ async fn replies_are_asked_for_only_where_the_inline_ones_are_not_all() {
     assert_eq!((units, harvest.replies_missing), (3, 0));
     assert!(harvest.comments[3..].iter().all(|reply| reply.parent_id.as_deref() == Some("b")));
     assert_eq!(upstream.asked()[1].query("parentId").as_deref(), Some("b"));
+}
+
+/// Nothing that was read before is asked for again: not the page, nor the replies that were read of a thread.
+#[tokio::test]
+async fn reading_goes_on_where_it_stopped() {
+    let upstream = Upstream::answering([
+        page(&[thread("a", 0, &[]), thread("b", 3, &["b.3"]), thread("c", 0, &[])], Some("second")),
+        page(&[comment("b.1")], Some("rest")),
+        youtube_error(403, "quotaExceeded"),
+        page(&[comment("b.2"), comment("b.3")], None),
+        page(&[thread("d", 0, &[]), thread("a", 0, &[])], None),
+    ])
+    .await;
+    let client = upstream.youtube();
+    let mut reading = client.read_comments(wanted(1000), Place::default());
+    while reading.page().await.expect("comments") {}
+    let first = reading.end();
+    let read = |read: &ReadSoFar| read.comments.iter().map(|c| c.id.clone()).collect::<Vec<_>>();
+    assert_eq!((read(&first), first.place.open.len()), (vec!["a".to_owned()], 2));
+    assert!(matches!(first.cut, Some((HarvestEnd::Failed, UpstreamError::QuotaExhausted { .. }))));
+    let kept = serde_json::to_vec(&first.place).expect("JSON");
+    let place = serde_json::from_slice(&kept).expect("a place");
+    let mut reading = client.read_comments(wanted(1000), place);
+    reading.behind(["a"]);
+    while reading.page().await.expect("comments") {}
+    let second = reading.end();
+    assert_eq!(read(&second), ["b", "b.1", "b.2", "b.3", "c", "d"]);
+    assert!(second.place.is_end() && second.cut.is_none());
+    let asked: Vec<_> = upstream.asked().iter().map(|asked| asked.query("pageToken")).collect();
+    assert_eq!(asked[3..], [Some("rest".to_owned()), Some("second".to_owned())]);
+}
+
+/// A page holds more than was asked for: what costs nothing more is kept, and replies are bought when somebody wants them.
+#[tokio::test]
+async fn beyond_what_is_enough_only_what_costs_nothing_is_read() {
+    let upstream = Upstream::answering([
+        page(
+            &[thread("a", 0, &[]), thread("b", 1, &["b.1"]), thread("c", 2, &[]), thread("d", 0, &[])],
+            None,
+        ),
+        page(&[comment("c.1"), comment("c.2")], None),
+    ])
+    .await;
+    let client = upstream.youtube();
+    let mut reading = client.read_comments(wanted(1), Place::default());
+    while reading.page().await.expect("comments") {}
+    let read = reading.end();
+    let ids: Vec<_> = read.comments.iter().map(|comment| comment.id.as_str()).collect();
+    assert_eq!((ids, read.place.open.len(), read.units), (vec!["a", "b", "b.1"], 2, 1));
+    let mut reading = client.read_comments(wanted(1000), read.place);
+    reading.behind(["a", "b", "b.1"]);
+    while reading.page().await.expect("comments") {}
+    assert_eq!((reading.comments().len(), reading.units()), (4, 1));
+}
+
+/// `c` has as many replies as before, `d` one more.
+#[tokio::test]
+async fn replies_that_are_known_are_not_bought_again() {
+    let upstream = Upstream::answering([
+        page(&[thread("c", 2, &[]), thread("d", 3, &[])], None),
+        page(&[comment("d.1"), comment("d.2"), comment("d.3")], None),
+    ])
+    .await;
+    let mut reading = upstream.youtube().read_comments(wanted(1000), Place::default());
+    let reply = |id: &str| Comment { id: id.to_owned(), ..Comment::default() };
+    let known = |id: &str| (id.to_owned(), (2, vec![reply(&format!("{id}.1")), reply(&format!("{id}.2"))]));
+    reading.knowing([known("c"), known("d")].into());
+    while reading.page().await.expect("comments") {}
+    let ids: Vec<_> = reading.comments().iter().map(|comment| comment.id.as_str()).collect();
+    assert_eq!(ids, ["c", "c.1", "c.2", "d", "d.1", "d.2", "d.3"]);
+    assert_eq!(upstream.asked().len(), 2);
 }
 
 #[tokio::test]
