@@ -62,6 +62,8 @@ pub enum AfterWait {
 pub struct Controls {
     /// An older value will not do; nor will a stale one, unless `stale` says so.
     pub max_age: Option<Duration>,
+    /// One that was fetched then or before will not do, nor will a stale one: for whoever has seen that one.
+    pub newer_than: Option<jiff::Timestamp>,
     /// What a value is worth that is no longer fresh.
     pub stale: AcceptStale,
     /// No stored value will do: fetch anew, also where a failure is remembered. What the tiers have is replaced; on a failure
@@ -79,6 +81,7 @@ impl Controls {
     /// Nothing else than the policy says.
     pub const DEFAULT: Self = Self {
         max_age: None,
+        newer_than: None,
         stale: AcceptStale::ByPolicy,
         no_cache: false,
         no_store: false,

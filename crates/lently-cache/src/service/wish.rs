@@ -38,7 +38,9 @@ impl Wish {
             let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
             now.checked_sub(age).unwrap_or(Timestamp::MIN)
         });
+        let since = since.max(controls.newer_than.and_then(just_after));
         let stale = match (controls.max_age, controls.stale) {
+            _ if controls.newer_than.is_some() => AcceptStale::Within(Duration::ZERO),
             // RFC 9111 (5.2.1.1): without max-stale, whoever says max-age takes nothing stale.
             (Some(_), AcceptStale::ByPolicy) => AcceptStale::Within(Duration::ZERO),
             (_, stale) => stale,
@@ -54,7 +56,7 @@ impl Wish {
 
     /// A newer value than this one, which is still there.
     pub(super) fn newer_than(entry: &Entry) -> Self {
-        let since = entry.fetched_at.checked_add(SignedDuration::from_nanos(1)).ok();
+        let since = just_after(entry.fetched_at);
         Self {
             anew: false,
             since,
@@ -103,6 +105,10 @@ impl Wish {
             AcceptStale::Within(limit) => later(entry.fresh_until, limit).min(entry.retain_until),
         }
     }
+}
+
+fn just_after(time: Timestamp) -> Option<Timestamp> {
+    time.checked_add(SignedDuration::from_nanos(1)).ok()
 }
 
 #[cfg(test)]
@@ -176,6 +182,14 @@ mod tests {
         ] {
             let wish = Wish::of(&controls, at(99));
             assert_eq!(wish.takes_after_failure(&entry(), at(99)), expected, "{controls:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_seen_a_value_takes_a_newer_fresh_one_only() {
+        for (seen, expected) in [(-1, [Takes::Fresh, Takes::No]), (0, [Takes::No, Takes::No])] {
+            let wish = Wish::of(&Controls { newer_than: Some(at(seen)), ..Controls::DEFAULT }, at(9));
+            assert_eq!([9, 19].map(|now| wish.takes(&entry(), at(now))), expected);
         }
     }
 
