@@ -9,6 +9,7 @@ use lently_cache::{Answer, Cost, Outcome, Tier};
 use serde::de::DeserializeOwned;
 
 use crate::error::ServiceError;
+use crate::store::between;
 
 /// A value from the cache or fresh from upstream; `body` is its JSON, ready to be served.
 #[derive(Debug, Clone)]
@@ -46,6 +47,24 @@ impl<T: DeserializeOwned> Cached<T> {
             body: entry.value.clone(),
             value: PhantomData,
         }
+    }
+
+    /// A part of an entry, or made of it: `body`, as of `checked_at`, fresh for so long after that.
+    pub(crate) fn made_of(
+        answer: Answer,
+        now: Timestamp,
+        (body, etag): (Bytes, String),
+        (checked_at, fresh): (Timestamp, Duration),
+    ) -> Self {
+        let age = between(checked_at, now);
+        let whole = Self::new(answer, now);
+        let ttl = whole.ttl.min(fresh.saturating_sub(age));
+        let ttl_seconds = if ttl.is_zero() && whole.ttl_seconds >= 0 {
+            -1 - i64::try_from(age.saturating_sub(fresh).as_secs()).unwrap_or(i64::MAX - 1)
+        } else {
+            whole.ttl_seconds.min(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX))
+        };
+        Self { body, etag, age, ttl, ttl_seconds, ..whole }
     }
 
     /// Whether it cost this caller nothing because it was in a tier, fresh or stale.

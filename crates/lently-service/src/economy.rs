@@ -6,10 +6,17 @@
 pub struct Economy {
     /// Verdicts and summaries that were paid for are used again; without it, every analysis pays for all of its texts.
     pub verdicts: bool,
+    /// One entry of comments serves requests for any amount of the same order; without it, each amount has an entry of its own, and the
+    /// store keeps none.
+    pub supersets: bool,
+    /// The statistics are asked first whether anything has changed; without it, what is no longer fresh is read again.
+    pub statistics_first: bool,
+    /// Only what is new is read; without it, comments are read in full each time.
+    pub increments: bool,
 }
 
 impl Default for Economy {
     fn default() -> Self {
-        Self { verdicts: true }
+        Self { verdicts: true, supersets: true, statistics_first: true, increments: true }
     }
 }

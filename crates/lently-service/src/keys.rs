@@ -15,7 +15,7 @@ use crate::ids::{AnalysisId, TextHash, UserId};
 pub enum EntryKind {
     /// A finished analysis as it is served.
     Analysis,
-    /// The comments harvested for one video, amount and order.
+    /// The comments read of one video in one order.
     Comments,
     /// The metadata of one video.
     Video,
@@ -68,9 +68,9 @@ impl EntryKind {
     /// The schema version of the stored value; raised when its shape changes, which makes older entries misses.
     pub const fn schema(self) -> u16 {
         match self {
-            Self::Comments | Self::Transcript | Self::Quota | Self::Verdict | Self::Summary => 1,
-            // With the time at which all of it was read; with `engine.reused`.
-            Self::Video | Self::Analysis => 2,
+            Self::Transcript | Self::Quota | Self::Verdict | Self::Summary => 1,
+            // With the time at which all of it was read; a shelf instead of what one request got; with `engine.reused`.
+            Self::Video | Self::Comments | Self::Analysis => 2,
         }
     }
 
@@ -109,8 +109,14 @@ impl CacheKeys {
         format!("{}:{id}", EntryKind::Analysis.name())
     }
 
-    /// `comments:{video_id}:max_{n}:order_{order}`, with `:replies` behind it where replies were asked for.
-    pub fn comments(
+    /// `comments:{video_id}:order_{order}`, with `:replies` behind it where replies were asked for.
+    pub fn comments(video_id: &VideoId, order: CommentOrder, include_replies: bool) -> String {
+        let replies = if include_replies { ":replies" } else { "" };
+        format!("{}:{video_id}:order_{order}{replies}", EntryKind::Comments.name())
+    }
+
+    /// `comments:{video_id}:max_{n}:order_{order}[:replies]`: where requests for other amounts share nothing.
+    pub fn comments_of_amount(
         video_id: &VideoId,
         max_comments: u32,
         order: CommentOrder,
@@ -118,6 +124,21 @@ impl CacheKeys {
     ) -> String {
         let replies = if include_replies { ":replies" } else { "" };
         format!("{}:{video_id}:max_{max_comments}:order_{order}{replies}", EntryKind::Comments.name())
+    }
+
+    /// `comments:{video_id}:order_{order}[:replies]:page_{hash}`: a page that was bought, by the token it was asked for with, or
+    /// `page_first`. The token is YouTube's text, and is hashed.
+    pub fn comments_page(
+        video_id: &VideoId,
+        order: CommentOrder,
+        include_replies: bool,
+        token: Option<&str>,
+    ) -> String {
+        let shelf = Self::comments(video_id, order, include_replies);
+        match token {
+            None => format!("{shelf}:page_first"),
+            Some(token) => format!("{shelf}:page_{}", &blake3::hash(token.as_bytes()).to_hex()[..32]),
+        }
     }
 
     /// `video:{video_id}`
@@ -209,13 +230,17 @@ mod tests {
         let id = AnalysisId::derive(&["x"]);
         assert_eq!(CacheKeys::analysis(&id), format!("analysis:{id}"));
         assert_eq!(
-            CacheKeys::comments(&video(), 100, CommentOrder::Relevance, false),
-            "comments:dQw4w9WgXcQ:max_100:order_relevance"
+            CacheKeys::comments(&video(), CommentOrder::Relevance, false),
+            "comments:dQw4w9WgXcQ:order_relevance"
         );
         assert_eq!(
-            CacheKeys::comments(&video(), 500, CommentOrder::Time, true),
-            "comments:dQw4w9WgXcQ:max_500:order_time:replies"
+            CacheKeys::comments(&video(), CommentOrder::Time, true),
+            "comments:dQw4w9WgXcQ:order_time:replies"
         );
+        let page = |token| CacheKeys::comments_page(&video(), CommentOrder::Time, true, token);
+        assert_eq!(page(None), "comments:dQw4w9WgXcQ:order_time:replies:page_first");
+        let hashed = page(Some("*:x"));
+        assert!(hashed.starts_with("comments:dQw4w9WgXcQ:order_time:replies:page_") && !hashed.contains('*'));
         assert_eq!(CacheKeys::video(&video()), "video:dQw4w9WgXcQ");
         assert_eq!(CacheKeys::transcript(&video(), None), "transcript:dQw4w9WgXcQ");
         assert_eq!(CacheKeys::transcript(&video(), Some("pt-BR")), "transcript:dQw4w9WgXcQ:pt-BR");

@@ -30,7 +30,7 @@ use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::store::{AnalysisListItem, Erased, Store};
 use crate::ttl::CacheTtl;
-use crate::youtube::CachedYouTubeService;
+use crate::youtube::{CachedYouTubeService, YouTubeParts};
 
 use access::Access;
 pub use users::{Usage, UserInvalidation};
@@ -143,8 +143,14 @@ impl Lently {
             None => None,
         };
         let engines = Engines::new(gemini, config.tasks.clone());
-        let youtube =
-            CachedYouTubeService::new(cache.clone(), client.clone(), Arc::clone(&ttl), config.clock.clone());
+        let youtube = CachedYouTubeService::new(YouTubeParts {
+            cache: cache.clone(),
+            client: client.clone(),
+            store: store.clone(),
+            ttl: Arc::clone(&ttl),
+            clock: config.clock.clone(),
+            economy: config.economy,
+        });
         let access = Access::new(store.clone(), config.clock.clone(), config.tasks.clone());
         let tasks = config.tasks.clone();
         let runs = Arc::new(Runs::new(

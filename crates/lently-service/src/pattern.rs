@@ -49,6 +49,10 @@ impl CachedAnalysisService {
                 }
             }
         }
+        // Comments in the store would only come back.
+        if CacheKeys::may_reach(pattern, EntryKind::Comments) {
+            self.store.remove_shelves_matching(pattern).await?;
+        }
         let deleted = self.cache.delete_pattern(pattern).await.map_err(ServiceError::cache)?;
         Ok(PatternInvalidation { deleted, expired })
     }

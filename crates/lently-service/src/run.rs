@@ -9,7 +9,7 @@ use lently_analysis::prompt::PromptError;
 use lently_analysis::{Coverage, Report, grouped};
 use lently_cache::{Clock, Controls, Cost, FailureClass, Fetched, Outcome, StaleReason};
 use lently_upstream::dump::{Dump, DumpNote};
-use lently_upstream::{CommentOrder, Harvest, HarvestEnd, HarvestProgress, VideoId};
+use lently_upstream::{CommentOrder, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
 
 use crate::analysis::CachedAnalysisService;
@@ -24,7 +24,7 @@ use crate::progress::{Progress, Stage};
 use crate::purse::Purse;
 use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::store::{Store, StoredAnalysis, later};
-use crate::youtube::{CachedYouTubeService, CommentsRequest, PREMATURE_FRESH};
+use crate::youtube::{CachedYouTubeService, Comments, CommentsRequest, Doubt, PREMATURE_FRESH};
 
 /// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
 const DEGRADED_FRESH: Duration = Duration::from_secs(300);
@@ -210,7 +210,7 @@ impl Maker {
         };
         Ok(Material {
             source: BodySource::of_video(&video),
-            premature: harvest.end.is_premature() || aged.is_some(),
+            premature: harvest.end.is_premature() || harvest.doubt == Doubt::Short || aged.is_some(),
             comments: harvest.comments,
             coverage,
             notes: aged.into_iter().collect(),
@@ -343,7 +343,7 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
     Material { source, comments, coverage, notes, cost: Cost::default(), premature: false }
 }
 
-fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {
+fn coverage_of_harvest(harvest: &Comments, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {
     let read = harvest.comments.len() as u64;
     let missing = harvest.replies_missing;
     let (are, were) = if missing == 1 { ("reply is", "reply was") } else { ("replies are", "replies were") };
@@ -354,6 +354,9 @@ fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &Analysi
     };
     let pages = if harvest.pages == 1 { "1 page".to_owned() } else { format!("{} pages", harvest.pages) };
     let (complete, basis) = match harvest.end {
+        HarvestEnd::Complete if harvest.doubt == Doubt::Short => {
+            (false, format!("YouTube gave no further page, but counts many more comments; {replies}"))
+        }
         HarvestEnd::Complete if missing > 0 => (false, format!("YouTube's last page was reached; {replies}")),
         HarvestEnd::Complete => (true, "YouTube's last page was reached, and no reply is missing".to_owned()),
         HarvestEnd::LimitReached => {
@@ -367,7 +370,21 @@ fn coverage_of_harvest(harvest: &Harvest, stated: Option<u64>, request: &Analysi
             format!("the time for reading was over after {pages}, and the rest is missing; {replies}"),
         ),
     };
-    Coverage { read, of: stated, complete, basis }
+    Coverage { read, of: stated, complete, basis: basis + &as_of(harvest) }
+}
+
+/// What is to be said of comments that were not all read at once.
+fn as_of(harvest: &Comments) -> String {
+    let at = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M UTC");
+    let mut said = String::new();
+    if harvest.checked_at > harvest.read_at {
+        said =
+            format!("; read in full at {}, and checked at {}", at(harvest.read_at), at(harvest.checked_at));
+    }
+    if harvest.merged > 0 {
+        said += &format!(", with {} that came between", grouped(harvest.merged));
+    }
+    said
 }
 
 fn comments_in_words(count: u32) -> String {

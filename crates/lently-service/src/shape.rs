@@ -6,9 +6,10 @@ use std::hash::Hash;
 
 use futures::future::join_all;
 use lently_cache::{
-    Answer, Bulk, CacheService, Controls, FetchError, FetchFailure, Fetched, Outcome, Policy, Tier, Wanted,
+    Answer, Bulk, CacheService, Controls, Entry, FetchError, FetchFailure, Fetched, Lookup, Outcome, Policy,
+    Tier, Wanted,
 };
-use lently_upstream::{Harvest, Transcript};
+use lently_upstream::Transcript;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 
@@ -16,7 +17,7 @@ use crate::gemini::{StoredSummary, StoredVerdict};
 use crate::ids::AnalysisId;
 use crate::keys::EntryKind;
 use crate::lently::Usage;
-use crate::youtube::KnownVideo;
+use crate::youtube::{KnownVideo, Shelf};
 
 /// Checks the JSON of a value against the type of its kind.
 ///
@@ -25,7 +26,7 @@ use crate::youtube::KnownVideo;
 pub fn check(kind: EntryKind, value: &[u8]) -> Result<(), serde_json::Error> {
     match kind {
         EntryKind::Analysis => is::<Analysis>(value),
-        EntryKind::Comments => is::<Harvest>(value),
+        EntryKind::Comments => is::<Shelf>(value),
         EntryKind::Video => is::<KnownVideo>(value),
         EntryKind::Transcript => is::<Transcript>(value),
         EntryKind::Quota => is::<Usage>(value),
@@ -126,13 +127,18 @@ where
     cache.get_or_set_with(key, policy, &Controls { no_cache: true, ..*controls }, fetch).await
 }
 
+/// What the tiers have of a key, for a fetch that builds on it; what is not of its kind is removed. It is not counted as a request.
+pub(crate) async fn peek(cache: &CacheService, kind: EntryKind, key: &str) -> Option<(Entry, bool)> {
+    let (entry, is_fresh) = match cache.peek(kind.kind(), key).await {
+        Lookup::Fresh(entry) => (entry, true),
+        Lookup::Stale(entry) => (entry, false),
+        _ => return None,
+    };
+    is_sound(cache, kind, key, &entry).await.then_some((entry, is_fresh))
+}
+
 /// Whether an entry is of its kind; it is removed and counted where it is not.
-pub(crate) async fn is_sound(
-    cache: &CacheService,
-    kind: EntryKind,
-    key: &str,
-    entry: &lently_cache::Entry,
-) -> bool {
+pub(crate) async fn is_sound(cache: &CacheService, kind: EntryKind, key: &str, entry: &Entry) -> bool {
     if entry.tier == Tier::Memory {
         return true;
     }

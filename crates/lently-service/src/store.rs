@@ -4,11 +4,13 @@
 
 mod answers;
 mod erased;
+mod shelves;
 mod usage;
 
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +50,8 @@ pub struct Store {
     options: Arc<SqliteConnectOptions>,
     in_memory: bool,
     pool: Arc<OnceCell<SqlitePool>>,
+    /// How often comments were removed: those that are being read meanwhile are not kept.
+    removals: Arc<AtomicU64>,
     clock: Clock,
 }
 
@@ -101,7 +105,13 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
         let in_memory = database_url.contains(":memory:");
-        Ok(Self { options: Arc::new(options), in_memory, pool: Arc::default(), clock })
+        Ok(Self {
+            options: Arc::new(options),
+            in_memory,
+            pool: Arc::default(),
+            removals: Arc::default(),
+            clock,
+        })
     }
 
     /// Opens the file where that has not happened, and asks it something: whether the store works.
@@ -167,6 +177,7 @@ impl Store {
         .await?;
         answers::sweep(pool, now).await?;
         erased::sweep(pool, now).await?;
+        shelves::sweep(pool, now).await?;
         usage::sweep(pool, now).await
     }
 

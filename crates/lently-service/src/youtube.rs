@@ -2,31 +2,39 @@
 //!
 //! It never judges a comment and never asks upstream for what a tier has fresh.
 
+mod asking;
+mod comments;
+mod pages;
+mod shelf;
 mod statistics;
 mod videos;
+mod view;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use lently_cache::{
     Answer, Bulk, CacheService, Clock, Controls, Cost, FetchError, FetchFailure, Fetched, Pattern, Wanted,
 };
-use lently_upstream::{
-    Call, CommentOrder, Harvest, HarvestProgress, HarvestRequest, Transcript, Video, VideoId, YouTubeClient,
-};
+use lently_upstream::{Call, CommentOrder, HarvestProgress, Transcript, Video, VideoId, YouTubeClient};
 use serde::Serialize;
 
+use self::comments::CommentsSource;
+pub use self::shelf::{Check, Doubt, FULL_EVERY, Head, RANKS_EVERY, Shelf};
 use self::statistics::StatisticsSource;
 pub use self::videos::{DETAILS_LAST, KnownVideo};
 use self::videos::{Reading, VideoSource};
+pub use self::view::Comments;
 
 use crate::cached::Cached;
+use crate::economy::Economy;
 use crate::error::ServiceError;
 use crate::keys::{CacheKeys, EntryKind};
 use crate::places::Places;
 use crate::plan::UserPlan;
-use crate::request::{MAX_COMMENTS, check_max_comments};
 use crate::shape;
+use crate::store::Store;
 use crate::ttl::CacheTtl;
 
 /// Fetches for callers that may be under way at once. Those of analyses are not among them: `max_running` bounds them.
@@ -54,6 +62,16 @@ pub struct CommentsRequest {
 /// Called after each page of a harvest that is really read; not called for a hit or a shared fetch.
 pub type OnPage = Arc<dyn Fn(HarvestProgress) + Send + Sync>;
 
+/// What the service is made of.
+pub(crate) struct YouTubeParts {
+    pub cache: CacheService,
+    pub client: YouTubeClient,
+    pub store: Store,
+    pub ttl: Arc<CacheTtl>,
+    pub clock: Clock,
+    pub economy: Economy,
+}
+
 /// The YouTube client behind the cache. Cheap to clone.
 #[derive(Clone)]
 pub struct CachedYouTubeService {
@@ -61,6 +79,7 @@ pub struct CachedYouTubeService {
     client: YouTubeClient,
     places: Places,
     videos: VideoLoaders,
+    comments: CommentsSource,
     ttl: Arc<CacheTtl>,
     clock: Clock,
 }
@@ -98,22 +117,34 @@ enum Purpose {
 }
 
 impl CachedYouTubeService {
-    pub(crate) fn new(cache: CacheService, client: YouTubeClient, ttl: Arc<CacheTtl>, clock: Clock) -> Self {
+    pub(crate) fn new(parts: YouTubeParts) -> Self {
+        let YouTubeParts { cache, client, store, ttl, clock, economy } = parts;
         let places = Places::new(FETCHES_MAX, FETCHES_WAITING_MAX);
         let statistics = StatisticsSource::new(client.clone(), clock.clone());
+        let comments = CommentsSource {
+            cache: cache.clone(),
+            client: client.clone(),
+            statistics: statistics.loader(&cache),
+            store,
+            clock: clock.clone(),
+            policy: ttl.policy(EntryKind::Comments),
+            economy,
+        };
         let source =
             VideoSource { cache: cache.clone(), client: client.clone(), statistics, clock: clock.clone() };
+        let reading = if economy.statistics_first { Reading::WhatChanges } else { Reading::InFull };
         let videos = VideoLoaders {
-            callers: source.loader(Reading::WhatChanges, Some(places.clone())),
-            analyses: source.loader(Reading::WhatChanges, None),
+            callers: source.loader(reading, Some(places.clone())),
+            analyses: source.loader(reading, None),
             callers_anew: source.loader(Reading::InFull, Some(places.clone())),
             analyses_anew: source.loader(Reading::InFull, None),
         };
-        Self { cache, client, places, videos, ttl, clock }
+        Self { cache, client, places, videos, comments, ttl, clock }
     }
 
-    /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). Like the two
-    /// below, within the stale window of its kind it returns what there is at once and reads anew behind; the
+    /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). What was read for a
+    /// larger request serves a smaller one of the same order, a larger one goes on where reading stopped, and what is no longer
+    /// fresh is read only as far as something has changed. Like the two below, within the stale window of its kind it returns what there is at once and reads anew behind; the
     /// [`outcome`](Cached::outcome) says so. `controls` say where a caller wants it otherwise.
     ///
     /// # Errors
@@ -123,7 +154,7 @@ impl CachedYouTubeService {
         request: &CommentsRequest,
         user_plan: UserPlan,
         controls: &Controls,
-    ) -> Result<Cached<Harvest>, ServiceError> {
+    ) -> Result<Cached<Comments>, ServiceError> {
         user_plan.check_comments(request.max_comments)?;
         self.comments_for(Purpose::Caller, request, controls, Arc::new(|_| {})).await
     }
@@ -134,44 +165,8 @@ impl CachedYouTubeService {
         request: &CommentsRequest,
         controls: &Controls,
         on_page: OnPage,
-    ) -> Result<Cached<Harvest>, ServiceError> {
+    ) -> Result<Cached<Comments>, ServiceError> {
         self.comments_for(Purpose::Analysis, request, controls, on_page).await
-    }
-
-    async fn comments_for(
-        &self,
-        purpose: Purpose,
-        request: &CommentsRequest,
-        controls: &Controls,
-        on_page: OnPage,
-    ) -> Result<Cached<Harvest>, ServiceError> {
-        check_max_comments(request.max_comments, MAX_COMMENTS)?;
-        let key = CacheKeys::comments(
-            &request.video_id,
-            request.max_comments,
-            request.order,
-            request.include_replies,
-        );
-        let client = self.client.clone();
-        let harvest = HarvestRequest {
-            video_id: request.video_id.clone(),
-            max_comments: request.max_comments,
-            order: request.order,
-            include_replies: request.include_replies,
-            within: self.ttl.comments_timeout.mul_f64(READING_PART),
-        };
-        let fetch = move || async move {
-            let mut premature = false;
-            let reading = async {
-                let report = move |progress: HarvestProgress| on_page(progress);
-                let call = client.harvest(&harvest, report).await?;
-                premature = call.value.end.is_premature();
-                Ok(call)
-            };
-            let fetched = timed(reading).await?;
-            Ok(Fetched { fresh: premature.then_some(PREMATURE_FRESH), ..fetched })
-        };
-        self.through(purpose, &key, EntryKind::Comments, controls, fetch).await
     }
 
     /// Returns what YouTube says of a video. Up to 50 that are asked for within a few milliseconds, by whomever, are read in one
@@ -240,6 +235,8 @@ impl CachedYouTubeService {
     ///
     /// A fetch that runs meanwhile answers those who wait for it and is not stored. Analyses of the video stay.
     pub async fn invalidate_video(&self, video_id: &VideoId) -> Result<u64, ServiceError> {
+        // The store first: what is read out of the tiers after that would only come back out of it.
+        self.comments.store.remove_shelves(video_id).await?;
         let mut removed = 0;
         for key in [CacheKeys::video(video_id), CacheKeys::transcript(video_id, None)] {
             removed += self.cache.delete(&key).await.map_err(ServiceError::cache)?;
@@ -268,16 +265,30 @@ impl CachedYouTubeService {
         Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
     {
         let policy = self.ttl.policy(kind);
-        let places = (purpose == Purpose::Caller).then(|| self.places.clone());
-        // The wait for a place counts into the fetch's timeout.
-        let fetch = move || async move {
-            let _place = match &places {
-                Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
-                None => None,
-            };
-            fetch().await
-        };
+        let fetch = self.placed(purpose, fetch);
         self.cached(shape::get_or_set(&self.cache, kind, key, &policy, controls, fetch).await)
+    }
+
+    /// The same fetch, for a caller with a place of its own. The wait for it counts into the fetch's timeout.
+    fn placed<F, Fut>(
+        &self,
+        purpose: Purpose,
+        fetch: F,
+    ) -> impl FnOnce() -> BoxFuture<'static, Result<Fetched, FetchFailure>> + Clone + Send + 'static
+    where
+        F: FnOnce() -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Result<Fetched, FetchFailure>> + Send + 'static,
+    {
+        let places = (purpose == Purpose::Caller).then(|| self.places.clone());
+        move || {
+            Box::pin(async move {
+                let _place = match &places {
+                    Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
+                    None => None,
+                };
+                fetch().await
+            })
+        }
     }
 
     fn cached<T: serde::de::DeserializeOwned>(

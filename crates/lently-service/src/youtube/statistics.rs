@@ -7,8 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use lently_cache::Clock;
+use lently_cache::{Batch, Bulk, CacheService, Clock};
 use lently_upstream::{Statistics, UpstreamError, VideoId, YouTubeClient};
+
+use super::videos::BATCHING;
+use super::written;
+use crate::error::ServiceError;
 
 /// Where statistics come from. Cheap to clone; clones know of each other when the bucket is empty.
 #[derive(Clone)]
@@ -45,5 +49,17 @@ impl StatisticsSource {
                 Err(error)
             }
         }
+    }
+
+    /// A loader for those who ask for one video each.
+    pub(super) fn loader(&self, cache: &CacheService) -> Bulk<VideoId> {
+        let this = self.clone();
+        cache.bulk(BATCHING, move |ids| {
+            let this = this.clone();
+            async move {
+                let read = this.read(&ids).await.map_err(|error| ServiceError::from(error).into_failure())?;
+                Ok(read.into_iter().map(|(id, told)| (id, written(&told))).collect::<Batch<_>>())
+            }
+        })
     }
 }

@@ -22,7 +22,7 @@ use crate::store::{between, later};
 use crate::ttl::RETENTION;
 
 /// As many ids as a call takes; the first of them waits for others no longer than anyone notices beside a call over the Internet.
-const BATCHING: Batching = Batching { max_ids: MAX_IDS, window: Duration::from_millis(5) };
+pub(super) const BATCHING: Batching = Batching { max_ids: MAX_IDS, window: Duration::from_millis(5) };
 
 /// How long title, channel and the like are believed while the statistics are brought up to date: a week. Whoever wants them
 /// anew before says `no-cache`.

@@ -34,6 +34,8 @@ pub struct Options {
     /// Set to share a store with another house.
     pub directory: Option<PathBuf>,
     pub ttl: CacheTtl,
+    /// When its clock starts.
+    pub start: &'static str,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
             latency: Latency::default(),
             directory: None,
             ttl: CacheTtl::default(),
+            start: NOON,
         }
     }
 }
@@ -87,7 +90,7 @@ impl House {
         let emulator = emulator.into();
         let directory = tempfile::tempdir().expect("a directory");
         let database = options.directory.as_deref().unwrap_or(directory.path()).join("lently.db");
-        let clock = Clock::manual(NOON.parse().expect("a time"));
+        let clock = Clock::manual(options.start.parse().expect("a time"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let cache = CacheService::open(CacheConfig {
             kinds: &keys::KINDS,

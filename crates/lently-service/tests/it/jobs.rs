@@ -128,15 +128,15 @@ async fn after_the_stop_signal_nothing_begins_and_what_waits_is_told() {
     assert!(matches!(at_work, AnalysisState::Ready(_)), "what was at work may end: {at_work:?}");
 }
 
-/// Each caller asks for another amount, is gone at once and leaves a fetch behind; an analysis meanwhile is none of them.
+/// Each caller asks for another video, is gone at once and leaves a fetch behind; an analysis meanwhile is none of them.
 #[tokio::test]
 async fn fetches_that_callers_leave_behind_have_a_bound() {
     let latency = Latency { comment_threads: Duration::from_secs(2), ..Latency::default() };
     let house = House::with(Options { latency, ..Options::default() }).await;
-    let asking = |max_comments: usize| {
+    let asking = |number: usize| {
         let request = CommentsRequest {
-            video_id: plain().parse().expect("a video id"),
-            max_comments: u32::try_from(max_comments).expect("a number"),
+            video_id: format!("another{number:04}").parse().expect("a video id"),
+            max_comments: 100,
             order: CommentOrder::Relevance,
             include_replies: false,
         };

@@ -3,6 +3,8 @@
 mod house;
 
 mod batches;
+mod comments;
+mod comments_kept;
 mod dumps;
 mod errors;
 mod hits;

@@ -47,7 +47,7 @@ async fn keys_in_redis_are_spelled_as_documented() {
         keys,
         [
             format!("test:analysis:{}", made.id),
-            format!("test:comments:{video}:max_100:order_relevance"),
+            format!("test:comments:{video}:order_relevance"),
             "test:quota:a%2Ab".to_owned(),
             format!("test:video:{video}"),
         ]
@@ -165,7 +165,7 @@ async fn json_of_another_shape_is_removed_and_fetched_anew() {
     let id = house.lently.analysis_id(&request(video));
     let foreign = [
         (format!("test:video:{video}"), "{}"),
-        (format!("test:comments:{video}:max_100:order_relevance"), "[]"),
+        (format!("test:comments:{video}:order_relevance"), "[]"),
         (format!("test:analysis:{id}"), "{\"status\":\"completed\"}"),
         ("test:quota:ann".to_owned(), "{\"plan\":\"gold\"}"),
     ];

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use lently_cache::{Controls, FailureClass, Outcome, StaleReason};
-use lently_emulator::{Fault, FaultKind};
+use lently_emulator::{Change, Fault, FaultKind, NewComment};
+use lently_service::youtube::Comments;
 use lently_service::{AnalysisBody, AnswerSource, Cached, CommentsRequest, ServiceError, UserId, UserPlan};
 use lently_testing::wait_until;
-use lently_upstream::{CommentOrder, Harvest};
+use lently_upstream::CommentOrder;
 
 use crate::house::{House, body, plain, request};
 
@@ -22,7 +23,7 @@ fn comments() -> CommentsRequest {
     }
 }
 
-async fn try_read(house: &House) -> Result<Cached<Harvest>, ServiceError> {
+async fn try_read(house: &House) -> Result<Cached<Comments>, ServiceError> {
     let (youtube, wanted) = (house.lently.youtube(), comments());
     youtube.fetch_comments_cached(&wanted, UserPlan::Free, &Controls::DEFAULT).await
 }
@@ -44,6 +45,9 @@ async fn within_their_window_comments_are_given_at_once_and_read_anew_once() {
     let house = House::open().await;
     assert_eq!(read(&house).await, Outcome::Fetched { stored: true });
     house.clock.advance(HOUR);
+    let new =
+        NewComment { id: "new".to_owned(), published_at: Some(house.clock.now()), ..NewComment::default() };
+    assert_eq!(house.emulator.change(plain(), [Change::Add(new)]), 1);
     for _ in 0..5 {
         assert!(matches!(read(&house).await, Outcome::Stale(StaleReason::Refreshing) | Outcome::Hit));
     }

@@ -1,0 +1,196 @@
+//! What was bought is kept: across a lost cache, a killed process, a used-up quota, several nodes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lently_cache::{Controls, RedisConfig, RemoteConfig};
+use lently_emulator::{Data, Emulator, EmulatorConfig, Latency};
+use lently_testing::{RedisServer, wait_until};
+use lently_upstream::{CommentOrder, HarvestEnd};
+
+use crate::comments::{HOUR, NOTHING_STALE, THREADS, ask, come, ids, pages, read, wanted};
+use crate::house::{House, Options, plain};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn emulator(data: Data, latency: Latency, quota_units: u64) -> Arc<Emulator> {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let config = EmulatorConfig { listen, data, latency, quota_units, api_key: None };
+    Arc::new(Emulator::start(config).await.expect("an emulator"))
+}
+
+#[tokio::test]
+async fn a_cache_that_is_lost_does_not_buy_the_comments_again() {
+    let house = House::open().await;
+    let first = read(&house, 1_000, CommentOrder::Relevance).await;
+    house.lently.cache().flush_all().await.expect("flushed");
+    let again = read(&house, 1_000, CommentOrder::Relevance).await;
+    assert_eq!((again, pages(&house)), (first, 3));
+    house.lently.cache().flush_all().await.expect("flushed");
+    house.clock.advance(HOUR);
+    come(&house, &["a"]);
+    assert_eq!(read(&house, 1_000, CommentOrder::Relevance).await.merged, 1);
+    assert_eq!(pages(&house), 4, "what is new is bought");
+}
+
+#[tokio::test]
+async fn comments_that_are_invalidated_are_read_again_and_none_are_kept_beyond_28_days() {
+    let house = House::open().await;
+    let video = plain().parse().expect("an id");
+    read(&house, 1_000, CommentOrder::Time).await;
+    house.lently.youtube().invalidate_video(&video).await.expect("invalidated");
+    read(&house, 1_000, CommentOrder::Time).await;
+    assert_eq!(pages(&house), 6);
+    let pattern = lently_cache::Pattern::parse("comments:*").expect("a pattern");
+    house.lently.analyses().invalidate_pattern(&pattern).await.expect("invalidated");
+    read(&house, 1_000, CommentOrder::Time).await;
+    assert_eq!(pages(&house), 9);
+    house.clock.advance(6 * 24 * HOUR);
+    read(&house, 1_000, CommentOrder::Time).await;
+    assert_eq!(pages(&house), 9, "checked");
+    house.clock.advance(22 * 24 * HOUR);
+    let kept = Controls {
+        only_if_cached: true,
+        stale: lently_cache::AcceptStale::Within(Duration::MAX),
+        ..Controls::DEFAULT
+    };
+    let beyond = ask(&house, &wanted(1_000, CommentOrder::Time), &kept).await;
+    assert_eq!(beyond.expect_err("28 days since it was read").code(), "not-cached");
+}
+
+#[tokio::test]
+async fn a_quota_that_ends_in_the_middle_is_gone_on_with_when_it_is_back() {
+    // One page for each of two requests of a day's quota.
+    let emulator = emulator(Data::samples(), Latency::default(), 2).await;
+    let house = House::beside(emulator, Options::default()).await;
+    let some = read(&house, 1_000, CommentOrder::Time).await;
+    assert_eq!((ids(&some).len(), some.end, house.counts().comment_threads), (199, HarvestEnd::Failed, 3));
+    house.emulator.reset_counts();
+    house.clock.advance(24 * HOUR);
+    house.emulator.reset_counts();
+    let all = read(&house, 1_000, CommentOrder::Time).await;
+    assert_eq!((ids(&all).len(), all.end), (THREADS, HarvestEnd::Complete));
+    assert_eq!(pages(&house), 1, "the last page");
+    assert_eq!(all.comments[..199], some.comments);
+}
+
+/// A house whose cache has its Redis, if it has one.
+async fn opened(emulator: Arc<Emulator>, remote: RemoteConfig) -> House {
+    let is_redis = matches!(remote, RemoteConfig::Redis(_));
+    let house = House::beside(emulator, Options { remote, ..Options::default() }).await;
+    let up = async || !is_redis || house.lently.cache().health().is_up();
+    wait_until("redis is connected", PATIENCE, up).await;
+    house
+}
+
+/// A house in a runtime of its own, which ends as a process that is killed does: nothing of it goes on.
+struct Killed {
+    house: House,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Killed {
+    fn begin(emulator: &Arc<Emulator>, remote: RemoteConfig) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let emulator = emulator.clone();
+        let house = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| runtime.block_on(opened(emulator, remote)));
+            opening.join().expect("a house")
+        });
+        let lently = house.lently.clone();
+        runtime.spawn(async move {
+            let youtube = lently.youtube();
+            let plan = lently_service::UserPlan::Unlimited;
+            youtube.fetch_comments_cached(&wanted(1_000, CommentOrder::Time), plan, &NOTHING_STALE).await
+        });
+        Self { house, runtime }
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_background();
+        drop(self.house);
+    }
+}
+
+fn slow() -> Latency {
+    Latency { comment_threads: Duration::from_millis(400), ..Latency::default() }
+}
+
+fn disk(directory: &Path) -> RemoteConfig {
+    RemoteConfig::Disk { path: directory.join("cache.db"), max_bytes: 1 << 30 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_a_killed_process_begins_behind_the_last_page_that_it_bought() {
+    let redis = RedisServer::start().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let on_redis = || RemoteConfig::Redis(RedisConfig { port: redis.port(), ..RedisConfig::default() });
+    for remote in [&on_redis as &dyn Fn() -> RemoteConfig, &|| disk(directory.path())] {
+        let emulator = emulator(Data::samples(), slow(), 10_000).await;
+        let killed = Killed::begin(&emulator, remote());
+        // The third page is asked for once the second is kept.
+        wait_until("the third page is asked for", PATIENCE, async || emulator.counts().comment_threads == 3)
+            .await;
+        killed.kill();
+        emulator.set_latency(Latency::default());
+        let house = opened(emulator, remote()).await;
+        let all = read(&house, 1_000, CommentOrder::Time).await;
+        assert_eq!((ids(&all).len(), all.end), (THREADS, HarvestEnd::Complete));
+        assert_eq!(
+            pages(&house),
+            4,
+            "nobody was there to hear the third page's answer, so that one is bought again"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_nodes_that_read_one_video_buy_each_page_once() {
+    let redis = RedisServer::start().await;
+    let emulator = emulator(
+        Data::samples(),
+        Latency { comment_threads: Duration::from_millis(50), ..Latency::default() },
+        10_000,
+    )
+    .await;
+    let on_redis = || RemoteConfig::Redis(RedisConfig { port: redis.port(), ..RedisConfig::default() });
+    let houses = [opened(emulator.clone(), on_redis()).await, opened(emulator, on_redis()).await];
+    let amounts = [(0, 1_000), (1, 1_000), (0, 150), (1, 20)];
+    let one = |(node, most): (usize, u32)| read(&houses[node], most, CommentOrder::Time);
+    for (comments, (_, most)) in futures::future::join_all(amounts.map(one)).await.iter().zip(amounts) {
+        assert_eq!(ids(comments).len(), THREADS.min(most as usize));
+    }
+    assert_eq!(pages(&houses[0]), 3);
+}
+
+/// 206 of the 210 new ones are the newest; four came late onto the list, with older times.
+#[tokio::test]
+async fn the_second_crawl_of_a_real_video_reads_only_as_many_pages_as_the_new_comments_need() {
+    let Some(folder) = lently_testing::real_data() else { return };
+    let crawl = |name: &str| Data::load(&folder.join("comments").join(name)).expect("a crawl");
+    for order in [CommentOrder::Time, CommentOrder::Relevance] {
+        let early = crawl("one_video_two_crawls_early.csv");
+        let emulator = emulator(early, Latency::default(), 10_000).await;
+        let start = "2025-11-09T01:00:00Z";
+        let house = House::beside(emulator, Options { start, ..Options::default() }).await;
+        let video_id = "JLad2025xx1".parse().expect("an id");
+        let request =
+            lently_service::CommentsRequest { video_id, max_comments: 5_000, order, include_replies: false };
+        let get = async || ask(&house, &request, &NOTHING_STALE).await.expect("comments");
+        assert_eq!(get().await.value().expect("comments").comments.len(), 1_218);
+        house.clock.advance(20 * HOUR);
+        house.emulator.set_data(crawl("one_video_two_crawls_late.csv"));
+        let second = get().await;
+        let comments = second.value().expect("comments");
+        assert_eq!(second.spent().quota_units, 3, "{order}");
+        assert_eq!(comments.merged, 206, "{order}");
+        house.lently.youtube().invalidate_video(&request.video_id).await.expect("invalidated");
+        let anew = get().await;
+        assert_eq!((anew.value().expect("comments").comments.len(), anew.spent().quota_units), (1_419, 15));
+    }
+}
