@@ -244,6 +244,10 @@ fn traces_go_where_the_standard_variables_say_and_nowhere_by_default() {
     assert!(format!("{:?}", found.sampler).contains("TraceIdRatioBased(0.25)"));
     assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
 
+    let secret = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector:9/hunter4");
+    let shown = format!("{:?}", traces(&[secret]));
+    assert!(shown.contains("https://collector:9") && !shown.contains("hunter"), "{shown}");
+
     let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector/as-it-is");
     let found = traces(&[place, exact]).expect("a place");
     assert_eq!(found.endpoint.as_str(), "https://collector/as-it-is");

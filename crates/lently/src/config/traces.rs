@@ -2,7 +2,7 @@
 //! Specification" and "OpenTelemetry Protocol Exporter", read 2026-11-29). Other programs read them too, so nothing but the place is
 //! looked at where no place is named; where one is, a wrong value is refused like any other.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
@@ -18,7 +18,7 @@ use super::{
 const NAME: &str = "service.name";
 
 /// Where traces go, and which.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TraceConfig {
     /// The address that takes them, to its last segment.
     pub endpoint: Url,
@@ -36,6 +36,23 @@ pub struct TraceConfig {
     pub queue_spans: usize,
     /// Spans in one delivery.
     pub batch_spans: usize,
+}
+
+/// Of the address only the host, for the path may have a key in it; of the headers only their names.
+impl fmt::Debug for TraceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, headers, timeout, resource, sampler, delay, queue_spans, batch_spans } = self;
+        f.debug_struct("TraceConfig")
+            .field("endpoint", &endpoint.origin().ascii_serialization())
+            .field("headers", &headers.keys().collect::<Vec<_>>())
+            .field("timeout", timeout)
+            .field("resource", resource)
+            .field("sampler", sampler)
+            .field("delay", delay)
+            .field("queue_spans", queue_spans)
+            .field("batch_spans", batch_spans)
+            .finish()
+    }
 }
 
 pub(super) fn traces(reader: &Reader<'_>) -> Result<Option<TraceConfig>, ConfigError> {

@@ -172,7 +172,7 @@ impl Exporter {
         let count = spans.len();
         let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
         let body = Bytes::from(ExportTraceServiceRequest { resource_spans }.encode_to_vec());
-        for attempt in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             match self.post(client, body.clone()).await {
                 Ok(()) => {
                     if mem::take(&mut self.fails) {
@@ -186,13 +186,13 @@ impl Exporter {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(endpoint, error, "traces are not delivered");
                     }
-                    if !error.may_pass() || stop.is_cancelled() {
+                    if attempt == ATTEMPTS || !error.may_pass() || stop.is_cancelled() {
                         break;
                     }
                 }
             }
             tokio::select! {
-                () = sleep(PAUSE * 2_u32.pow(attempt)) => {}
+                () = sleep(PAUSE * 2_u32.pow(attempt - 1)) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -211,5 +211,42 @@ impl Exporter {
             Err(error) => return Err(Undelivered::NoAnswer(error.without_url())),
         };
         if status.is_success() { Ok(()) } else { Err(Undelivered::Refused(status)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use opentelemetry_sdk::trace::Sampler;
+    use reqwest::header::HeaderMap;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_delivered_is_given_up_with_the_last_attempt() {
+        // Bound and never accepted from: nobody answers, and nobody else is asked.
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let endpoint = format!("http://{}", nobody.local_addr().expect("an address"));
+        let timeout = Duration::from_millis(10);
+        let config = TraceConfig {
+            endpoint: endpoint.parse().expect("an address"),
+            headers: HeaderMap::new(),
+            timeout,
+            resource: Vec::new(),
+            sampler: Sampler::AlwaysOn,
+            delay: Duration::ZERO,
+            queue_spans: 1,
+            batch_spans: 1,
+        };
+        let (_queue, mut exporter) = queue(&config, &Resource::builder_empty().build());
+        let client = Client::builder().timeout(timeout).build().expect("a client");
+        let began = Instant::now();
+        exporter.deliver(&client, Vec::new(), &CancellationToken::new()).await;
+        // Between five attempts there are four pauses.
+        let (pauses, attempts) = (PAUSE * (1 + 2 + 4 + 8), timeout * ATTEMPTS * 2);
+        let took = began.elapsed();
+        assert!((pauses..pauses + attempts).contains(&took), "{took:?}");
     }
 }
