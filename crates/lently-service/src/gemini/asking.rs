@@ -6,8 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lently_analysis::prompt;
@@ -31,6 +30,8 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// After so many useless answers in a row, the rest would be useless too. One text that poisons its batch of fifty costs six
 /// halvings, but there every other answer is good.
 pub(super) const USELESS_IN_A_ROW: u32 = 8;
+/// So long after that, Gemini may be of use again.
+const REST: Duration = Duration::from_secs(60);
 
 /// A text to be judged, and who pays. Two with the same text are the same question.
 #[derive(Clone)]
@@ -87,8 +88,39 @@ pub(super) struct Asker {
     /// Where what is paid for is kept, if it is, and as what.
     kept: Option<(Store, Origin)>,
     stop: CancellationToken,
-    /// Of all batches: the next one asks once, and goes on only if the answer is of use.
-    useless_in_a_row: AtomicU32,
+    patience: Mutex<Patience>,
+}
+
+/// With Gemini, of all batches.
+#[derive(Default)]
+struct Patience {
+    useless_in_a_row: u32,
+    /// When it was at its end last.
+    ended: Option<Instant>,
+}
+
+impl Patience {
+    /// For a new batch: whole again after a rest, because what is wrong with one text of it is found only by halving. Before that
+    /// the batch asks once, and goes on if the answer is of use.
+    fn renew(&mut self) {
+        if self.ended.is_some_and(|ended| ended.elapsed() >= REST) {
+            *self = Self::default();
+        }
+    }
+
+    /// Counts an answer; whether Gemini is to be left alone.
+    fn note(&mut self, useful: bool) -> bool {
+        if useful {
+            *self = Self::default();
+            return false;
+        }
+        self.useless_in_a_row += 1;
+        let is_at_its_end = self.useless_in_a_row >= USELESS_IN_A_ROW;
+        if is_at_its_end {
+            self.ended = Some(Instant::now());
+        }
+        is_at_its_end
+    }
 }
 
 /// What has become of a batch so far.
@@ -110,11 +142,12 @@ impl Asker {
         kept: Option<(Store, Origin)>,
         stop: CancellationToken,
     ) -> Self {
-        Self { client, model, kept, stop, useless_in_a_row: AtomicU32::new(0) }
+        Self { client, model, kept, stop, patience: Mutex::default() }
     }
 
     /// Asks for a verdict on each, at most [`BATCH`]; every one has an answer or the reason why not.
     pub(super) async fn ask(&self, questions: Vec<Question>) -> Answers {
+        self.patience().renew();
         let mut asked = Asked::default();
         let alone = questions.len() == 1;
         let mut parts = vec![questions];
@@ -153,7 +186,7 @@ impl Asker {
             Err(error) => return ControlFlow::Break((part, error)),
         };
         let useful = part.len() < count;
-        let gives_up = self.note_use(useful);
+        let gives_up = self.patience().note(useful);
         ControlFlow::Continue(if part.is_empty() {
             Vec::new()
         } else if gives_up {
@@ -247,13 +280,8 @@ impl Asker {
         }
     }
 
-    /// Counts an answer; whether Gemini is to be left alone.
-    fn note_use(&self, useful: bool) -> bool {
-        if useful {
-            self.useless_in_a_row.store(0, Ordering::Relaxed);
-            return false;
-        }
-        self.useless_in_a_row.fetch_add(1, Ordering::Relaxed) + 1 >= USELESS_IN_A_ROW
+    fn patience(&self) -> MutexGuard<'_, Patience> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was paid for before: read from the tiers, else from the store and put back. It asks nobody.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use lently_cache::WarmEntry;
@@ -10,7 +10,7 @@ use crate::error::ServiceError;
 use crate::ids::TextHash;
 use crate::keys::EntryKind;
 use crate::shape;
-use crate::store::earlier;
+use crate::store::{between, earlier};
 
 /// Looks for answers of a kind.
 pub(super) struct Known<'a> {
@@ -59,17 +59,14 @@ impl<'a> Known<'a> {
     }
 
     /// What the store has of these that is still fresh and of its kind. The tiers take it for the rest of its life.
-    async fn in_store(
-        &self,
-        hashes: Vec<&TextHash>,
-    ) -> Result<std::collections::HashMap<TextHash, Bytes>, ServiceError> {
+    async fn in_store(&self, hashes: Vec<&TextHash>) -> Result<HashMap<TextHash, Bytes>, ServiceError> {
         let ground = &self.gemini.0.ground;
         let (now, policy) = (ground.clock.now(), ground.ttl.policy(self.kind));
         let origin = self.gemini.origin(self.kind);
         let mut kept = ground.store.answers(&origin, &hashes, earlier(now, policy.fresh)).await?;
         kept.retain(|_, kept| shape::check(self.kind, &kept.json).is_ok());
         let entries = kept.iter().map(|(hash, kept)| {
-            let age: Duration = now.duration_since(kept.made_at).try_into().unwrap_or_default();
+            let age = between(kept.made_at, now);
             let mut policy = policy.clone();
             policy.fresh = policy.fresh.saturating_sub(age);
             policy.retention = policy.retention.saturating_sub(age);

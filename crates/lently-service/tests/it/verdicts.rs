@@ -254,6 +254,20 @@ async fn a_text_that_gemini_refuses_is_not_put_to_it_with_each_analysis() {
     assert_eq!((counts.texts, body.engine.judged.local), (1, 0), "tomorrow it may be another thing");
 }
 
+#[tokio::test]
+async fn after_a_time_of_useless_answers_one_bad_text_costs_the_others_of_its_batch_nothing() {
+    let house = House::with(gemini()).await;
+    house.emulator.set_fault(fault(FaultKind::Malformed, None));
+    assert_eq!(analyzed(&house, &said("a.csv", 0..60)).await.engine.judged.local, 60);
+    house.clock.advance(Duration::from_secs(2));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    house.emulator.set_fault(fault(FaultKind::BlockedFor { word: "part 3 ".to_owned() }, None));
+    let judged = analyzed(&house, &said("b.csv", 0..40)).await.engine.judged;
+    assert_eq!((judged.gemini, judged.local), (39, 1));
+}
+
 /// Gemini is silent, and nothing but the deadline is left to happen: time is moved there.
 #[tokio::test]
 async fn ten_thousand_texts_have_few_calls_at_once_and_all_an_end_at_the_deadline() {
