@@ -278,13 +278,15 @@ fn comment_resource(video: &Video, comment: &Comment) -> Value {
         "textDisplay": comment.text,
         "textOriginal": comment.text,
         "authorDisplayName": comment.author,
-        "authorChannelId": { "value": comment.author_channel_id },
         "canRate": true,
         "viewerRating": "none",
         "likeCount": comment.like_count,
         "publishedAt": comment.published_at,
         "updatedAt": comment.updated_at.or(comment.published_at),
     });
+    if let Some(channel) = &comment.author_channel_id {
+        snippet["authorChannelId"] = json!({ "value": channel });
+    }
     if let Some(parent) = &comment.parent_id {
         snippet["parentId"] = json!(parent);
     }
