@@ -175,11 +175,15 @@ impl Errand<'_> {
         let mut has_changed = false;
         if between(check.at, self.now) >= self.wanted.max_age {
             let economy = self.source.economy;
-            let count = if economy.statistics_first { self.count().await } else { None };
-            if count.is_some() && count == check.count {
-                shelf.head.unchanged(self.order(), self.most(), Check { at: self.now, count });
-            } else {
-                shelf = self.read_what_is_new(shelf, count).await?;
+            let counted = if economy.statistics_first { self.count().await } else { None };
+            match counted {
+                Some(counted) if counted.count == check.count => {
+                    shelf.head.unchanged(self.order(), self.most(), counted);
+                }
+                _ => {
+                    let count = counted.and_then(|counted| counted.count);
+                    shelf = self.read_what_is_new(shelf, count).await?;
+                }
             }
             has_changed = true;
         }
@@ -189,9 +193,9 @@ impl Errand<'_> {
         self.go_on(shelf, has_changed).await
     }
 
-    /// YouTube's count of comments: by the video's own entry where that is young enough, else by its statistics. `None` where it is not
-    /// to be had: then it is as if it had changed.
-    async fn count(&self) -> Option<u64> {
+    /// YouTube's count of comments, and as of when: by the video's own entry where that is young enough, else by its statistics. `None`
+    /// where it is not to be had: then it is as if it had changed.
+    async fn count(&self) -> Option<Check> {
         let source = self.source;
         let video_id = &self.wanted.request.video_id;
         let entry = shape::peek(&source.cache, EntryKind::Video, &CacheKeys::video(video_id)).await;
@@ -199,11 +203,13 @@ impl Errand<'_> {
             && entry.age(self.now) < self.wanted.max_age
             && let Ok(known) = serde_json::from_slice::<KnownVideo>(&entry.value)
         {
-            return known.video.comment_count;
+            let count = Some(known.video.comment_count?);
+            return Some(Check { at: entry.fetched_at.min(self.now), count });
         }
         let asking = timeout(COUNTED_WITHIN, source.statistics.fetch(video_id.clone()));
         let told = asking.await.ok()?.ok()?;
-        serde_json::from_slice::<Statistics>(&told.value).ok()?.comment_count
+        let told = serde_json::from_slice::<Statistics>(&told.value).ok()?;
+        Some(Check { at: self.now, count: Some(told.comment_count?) })
     }
 
     /// Reads as many as are wanted from the first page on. What there was `before` stays where that ends too early.
@@ -216,7 +222,8 @@ impl Errand<'_> {
         };
         let reading = self.read(self.order(), self.most(), Place::default(), floor, |_| {}, |_| false);
         // Beside the first page: what is a second apart, YouTube does not count apart either.
-        let (count, read) = tokio::join!(counting, reading);
+        let (counted, read) = tokio::join!(counting, reading);
+        let count = counted.and_then(|counted| counted.count);
         let Read { read, at } = self.paid(read)?;
         let ReadSoFar { comments, place, cut, .. } = read;
         if let (Some(before), Some((_, error))) = (&before, &cut)
@@ -225,7 +232,7 @@ impl Errand<'_> {
         {
             return Err(error.clone().into());
         }
-        let check = Check { at, count };
+        let check = self.checked(at, count);
         let head = Head {
             held: comments.len(),
             place,
@@ -280,7 +287,7 @@ impl Errand<'_> {
         let known: HashSet<&str> = shelf.comments.iter().map(|comment| comment.id.as_str()).collect();
         let open = place.open.into_iter().filter(|thread| !known.contains(thread.top.id.as_str()));
         front.extend(open.flat_map(|thread| thread.into_comments(self.wanted.request.include_replies)));
-        let check = Check { at, count };
+        let check = self.checked(at, count);
         if is_all {
             shelf.head.all = check;
         }
@@ -317,7 +324,7 @@ impl Errand<'_> {
             // Its pages are kept: the next who asks goes on behind them.
             return Err(error.into());
         }
-        let check = Check { at, count };
+        let check = self.checked(at, count);
         if has_enough(&read.comments) && !is_met(&read.comments) && !read.place.is_end() {
             let head = Head {
                 held: read.comments.len(),
@@ -373,6 +380,12 @@ impl Errand<'_> {
         shelf.head.pages += self.pages - before;
         let doubt = shelf.head.doubt;
         Ok(doubted(shelf, doubt))
+    }
+
+    /// A check by what was read. A first page that was bought before now is older than the count: what came between is not on it, and must
+    /// not be taken for known.
+    fn checked(&self, at: Timestamp, count: Option<u64>) -> Check {
+        Check { at, count: count.filter(|_| at >= self.now) }
     }
 
     /// Pages read before are of no use for what must be as young as this.

@@ -152,6 +152,23 @@ async fn a_video_whose_metadata_was_just_read_is_not_asked_for_its_count() {
     assert_eq!((house.counts().units, house.counts().statistics), (2, 1), "the metadata's own");
 }
 
+/// The count is as old as the entry that has it, and so is what is said by it.
+#[tokio::test]
+async fn comments_are_no_fresher_than_the_count_they_are_checked_by() {
+    let house = House::open().await;
+    read(&house, 150, CommentOrder::Time).await;
+    house.clock.advance(HOUR);
+    let video = plain().parse().expect("an id");
+    house.lently.youtube().get_video_metadata_cached(&video, &NOTHING_STALE).await.expect("a video");
+    house.clock.advance(HOUR / 4);
+    come(&house, &["a"]);
+    let checked = ask(&house, &wanted(150, CommentOrder::Time), &NOTHING_STALE).await.expect("comments");
+    assert_eq!((checked.age, checked.ttl, pages(&house)), (HOUR / 4, HOUR / 4, 2));
+    house.clock.advance(HOUR / 4);
+    let next = read(&house, 150, CommentOrder::Time).await;
+    assert_eq!((ids(&next)[0], pages(&house)), ("a", 3));
+}
+
 #[tokio::test]
 async fn what_is_new_is_read_by_time_back_to_what_is_known() {
     let house = House::open().await;

@@ -5,6 +5,7 @@ mod house;
 mod batches;
 mod comments;
 mod comments_kept;
+mod comments_random;
 mod dumps;
 mod errors;
 mod hits;
