@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    model::{Category, JudgedBy, Report, Sentiment, Verdict},
+    model::{Category, Coverage, JudgedBy, Report, Sentiment, Verdict},
     numbers::Counted,
 };
 
@@ -249,8 +249,10 @@ pub fn summary_request(report: &Report) -> Prompt {
         .collect();
     let questions: Vec<_> = report.questions.iter().map(|question| quoted(&question.text)).collect();
     let most_liked: Vec<_> = report.most_liked.iter().map(|quote| quoted(&quote.text)).collect();
+    // Without its reasons: how comments were come by is told anew each time, and is no reason to pay for the same words again.
+    let Coverage { read, of, complete, .. } = &report.coverage;
     let facts = json!({
-        "coverage": report.coverage,
+        "coverage": { "read": read, "of": of, "complete": complete },
         "sentiment": report.sentiment,
         "categories": report.categories,
         "languages": report.languages,
@@ -362,6 +364,16 @@ mod tests {
         let verdicts = parse_verdicts(answer, 4).expect("a list");
         assert_eq!((&verdicts[0], &verdicts[1], &verdicts[3]), (&None, &None, &None));
         assert_eq!(verdicts[2].as_ref().map(|verdict| verdict.language.clone()), Some(None));
+    }
+
+    #[test]
+    fn how_comments_were_come_by_is_no_part_of_what_a_summary_is_asked_for() {
+        let asked = |basis: &str, read| {
+            let coverage = crate::Coverage { read, basis: basis.to_owned(), ..crate::Coverage::default() };
+            summary_request(&crate::report(&[], &[], coverage))
+        };
+        assert_eq!(asked("every comment was read", 12), asked("none is new since an hour", 12));
+        assert_ne!(asked("every comment was read", 12), asked("every comment was read", 13));
     }
 
     #[test]
