@@ -13,10 +13,13 @@ pub struct Economy {
     pub statistics_first: bool,
     /// Only what is new is read; without it, comments are read in full each time.
     pub increments: bool,
+    /// Texts that are to be judged wait a moment for those of other analyses; without it, for those of their own alone. Requests that never
+    /// overlap would wait in vain.
+    pub gathering: bool,
 }
 
 impl Default for Economy {
     fn default() -> Self {
-        Self { verdicts: true, supersets: true, statistics_first: true, increments: true }
+        Self { verdicts: true, supersets: true, statistics_first: true, increments: true, gathering: true }
     }
 }

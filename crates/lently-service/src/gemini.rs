@@ -43,6 +43,8 @@ pub(crate) struct Ground {
     pub clock: Clock,
     /// Whether what was paid for is used again, and kept for that.
     pub reuse: bool,
+    /// Whether texts wait for those of other analyses.
+    pub gathering: bool,
     pub stop: CancellationToken,
     /// How long a call may go on after `stop`.
     pub grace: Duration,

@@ -134,6 +134,7 @@ impl Lently {
                     ttl: Arc::clone(&ttl),
                     clock: config.clock.clone(),
                     reuse: config.economy.verdicts,
+                    gathering: config.economy.gathering,
                     stop: config.stop.clone(),
                     grace: config.stop_grace,
                 };

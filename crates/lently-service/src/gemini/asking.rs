@@ -27,6 +27,8 @@ pub(crate) const BATCH: usize = 50;
 /// A batch that is not full waits so long for others: more than it takes a group of texts that is handed in at once to come through
 /// its flights, and hardly felt beside a call of seconds.
 const WINDOW: Duration = Duration::from_millis(100);
+/// The same where nobody else comes: long enough for the group alone, on a machine with nothing else to do.
+const LONE_WINDOW: Duration = Duration::from_millis(5);
 /// After so many useless answers in a row, the rest would be useless too. One text that poisons its batch of fifty costs six
 /// halvings, but there every other answer is good.
 pub(super) const USELESS_IN_A_ROW: u32 = 8;
@@ -69,7 +71,8 @@ impl Hash for Question {
 /// A loader of verdicts, for flights. A call that runs when the process stops has the grace to end in.
 pub(super) fn loader(ground: &Arc<Ground>, asker: &Arc<Asker>) -> Bulk<Question> {
     let (asker, on) = (Arc::clone(asker), Arc::clone(ground));
-    ground.cache.bulk(Batching { max_ids: BATCH, window: WINDOW }, move |questions| {
+    let window = if ground.gathering { WINDOW } else { LONE_WINDOW };
+    ground.cache.bulk(Batching { max_ids: BATCH, window }, move |questions| {
         let (asker, ground) = (Arc::clone(&asker), Arc::clone(&on));
         async move {
             tokio::select! {
