@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lently_upstream::{Comment, VideoId, dump};
 use serde::Deserialize;
 
-use crate::world::World;
+use crate::{gemini::Judges, world::World};
 
 /// The largest file read.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -178,6 +178,16 @@ impl Data {
     pub(crate) fn video(&self, id: &str) -> Option<Arc<Video>> {
         let known = self.videos.get(id).cloned();
         known.or_else(|| self.world.as_ref().map(|(world, now)| world.video(id, *now)))
+    }
+
+    /// Whether it is a made-up world.
+    pub(crate) const fn is_world(&self) -> bool {
+        self.world.is_some()
+    }
+
+    /// Who judges the comments.
+    pub(crate) const fn judges(&self) -> Judges {
+        if self.is_world() { Judges::Chance } else { Judges::LocalEngine }
     }
 
     /// Ids and titles, for people.

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use lently_analysis::{LocalEngine, prompt};
+use lently_analysis::{Category, JudgedBy, LocalEngine, Sentiment, Verdict, prompt};
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,7 +55,9 @@ pub(crate) async fn generate(
     }
     let tokens_in = tokens(&system) + tokens(&user);
     let texts = prompt::read_items(&user).map_or(0, |items| items.len() as u64);
-    let answered = tokio::task::spawn_blocking(move || answer(&user)).await.ok().flatten();
+    let is_summary = prompt::is_summary_request(&user);
+    let judges = state.data().judges();
+    let answered = tokio::task::spawn_blocking(move || answer(&user, judges)).await.ok().flatten();
     let mut text = answered.ok_or_else(|| {
         refuse(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", "only Lently's own prompts are emulated")
     })?;
@@ -77,6 +79,10 @@ pub(crate) async fn generate(
         counts.texts += texts;
         counts.tokens_in += tokens_in;
         counts.tokens_out += tokens_out;
+        if is_summary {
+            counts.summaries += 1;
+            counts.summary_tokens += tokens_in + tokens_out;
+        }
     });
     let body = json!({
         "candidates": [{ "content": { "parts": [{ "text": text }], "role": "model" }, "finishReason": finish, "index": 0 }],
@@ -99,7 +105,23 @@ fn read(request: &Value) -> Option<(String, String)> {
     Some((system.to_owned(), user.to_owned()))
 }
 
-fn answer(user: &str) -> Option<String> {
+/// Who judges comments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judges {
+    /// The local engine.
+    LocalEngine,
+    /// Chance, which is the same for the same text: what a made-up comment means is of no interest, and there are millions of them.
+    Chance,
+}
+
+/// The tokens that a request about a made-up world is counted as, and its answer; none for one that is not Lently's own.
+#[must_use]
+pub fn tokens_of(request: &prompt::Prompt) -> (u64, u64) {
+    let answered = answer(&request.user, Judges::Chance).map_or(0, |text| tokens(&text));
+    (tokens(&request.system) + tokens(&request.user), answered)
+}
+
+fn answer(user: &str, judges: Judges) -> Option<String> {
     if prompt::is_summary_request(user) {
         let facts: Value = serde_json::from_str(user.split_once('\n')?.1).ok()?;
         let percent = |share: &Value| (share["share"].as_f64().unwrap_or_default() * 100.0).round();
@@ -113,9 +135,32 @@ fn answer(user: &str) -> Option<String> {
         return Some(json!({ "summary": summary }).to_string());
     }
     let engine = LocalEngine::new();
-    let verdicts: Vec<_> =
-        prompt::read_items(user)?.into_iter().map(|(index, text)| (index, engine.judge(&text))).collect();
+    let judge = |text: &str| match judges {
+        Judges::LocalEngine => engine.judge(text),
+        Judges::Chance => drawn(text),
+    };
+    let items = prompt::read_items(user)?.into_iter();
+    let verdicts: Vec<_> = items.map(|(index, text)| (index, judge(&text))).collect();
     Some(prompt::encode_verdicts(&verdicts))
+}
+
+fn drawn(text: &str) -> Verdict {
+    let hash = blake3::hash(text.as_bytes());
+    let [first, second, ..] = hash.as_bytes();
+    let (sentiment, score) = match first % 8 {
+        0..4 => (Sentiment::Positive, 0.6),
+        4..7 => (Sentiment::Neutral, 0.0),
+        _ => (Sentiment::Negative, -0.6),
+    };
+    let categories =
+        [Category::Praise, Category::Question, Category::Criticism, Category::Suggestion, Category::Other];
+    Verdict {
+        sentiment,
+        score,
+        category: categories[usize::from(*second) % categories.len()],
+        language: Some("en".to_owned()),
+        judged_by: JudgedBy::Gemini,
+    }
 }
 
 fn tokens(text: &str) -> u64 {

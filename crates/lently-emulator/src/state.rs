@@ -40,6 +40,10 @@ pub struct Counts {
     pub tokens_in: u64,
     /// Tokens answered, at four bytes each.
     pub tokens_out: u64,
+    /// Summaries that `generateContent` wrote.
+    pub summaries: u64,
+    /// The tokens of these, sent and answered.
+    pub summary_tokens: u64,
 }
 
 /// How long each method takes beside its own work.

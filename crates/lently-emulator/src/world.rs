@@ -32,7 +32,7 @@ const STOCK: [&str; 12] = [
     "❤️❤️❤️",
     "love it",
     "Great content, keep it up!",
-    "who's watching in 2026?",
+    "who's watching this in winter?",
     "😂😂😂",
     "thank you so much",
     "subscribed!",
@@ -210,14 +210,12 @@ impl World {
         }
         let comment = |number| {
             let written = self.written_at(video_id, number);
+            let author = self.chance(video_id, number, "author").random_range(0..1_000_000);
             Comment {
                 id: format!("{video_id}.{number}"),
                 parent_id: None,
-                author: format!(
-                    "@viewer{}",
-                    self.chance(video_id, number, "author").random_range(0..1_000_000)
-                ),
-                author_channel_id: None,
+                author: format!("@viewer{author}"),
+                author_channel_id: Some(format!("UCviewer{author:016}")),
                 text: self.text(video_id, number),
                 like_count: self.likes(video_id, number),
                 reply_count: 0,

@@ -10,6 +10,7 @@ mod doctor;
 mod emulate;
 mod input;
 mod serve;
+mod simulate;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -70,6 +71,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Measure.
     Bench(bench::Args),
+    /// Play a day of requests against several ways of caching, and see what each costs.
+    Simulate(simulate::Args),
 }
 
 /// Why a command failed.
@@ -185,6 +188,7 @@ pub fn run() -> ExitCode {
             Command::Cache(args) => cache::run(args).await,
             Command::Doctor(args) => doctor::run(args, terminal).await,
             Command::Bench(args) => bench::run(args, terminal).await,
+            Command::Simulate(args) => simulate::run(args, terminal).await,
         };
         close_traces().await;
         result

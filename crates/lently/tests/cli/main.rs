@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod doctor;
 mod emulated;
+mod simulate;
 mod traces;
 
 use std::{

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use lently_cache::RemoteConfig;
-use lently_emulator::{Data, Emulator, EmulatorConfig, Latency, SAMPLES};
+use lently_emulator::{Data, Emulator, EmulatorConfig, SAMPLES};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::SERVICES_LATENCY;
 use crate::cli::{
     CliError, Terminal,
     client::{Reply, ServerClient},
@@ -15,14 +16,6 @@ use crate::cli::{
 };
 use crate::{app::App, http};
 
-/// What the real services take (an uncached analysis 15 to 30 s; the promise is made against these figures).
-/// Two batches of verdicts side by side, then the summary: 1.5 + 3 + 2 x 5.25 = 15 s for an analysis in all.
-const LATENCY: Latency = Latency {
-    videos: Duration::from_millis(1500),
-    comment_threads: Duration::from_millis(3000),
-    comments: Duration::from_millis(3000),
-    gemini: Duration::from_millis(5250),
-};
 const KEY: &str = "bench";
 const HITS: usize = 200;
 
@@ -47,7 +40,7 @@ pub(super) async fn run(json: bool, terminal: Terminal) -> Result<(), CliError> 
     let emulator = Emulator::start(EmulatorConfig {
         listen: ([127, 0, 0, 1], 0).into(),
         data: Data::samples(),
-        latency: LATENCY,
+        latency: SERVICES_LATENCY,
         quota_units: 10_000,
         api_key: Some(KEY.to_owned()),
     })
