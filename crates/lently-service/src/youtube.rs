@@ -51,7 +51,7 @@ const READING_PART: f64 = 0.9;
 pub struct CommentsRequest {
     /// The video.
     pub video_id: VideoId,
-    /// At most so many, 1 to [`MAX_COMMENTS`].
+    /// At most so many, 1 to [`MAX_COMMENTS`](crate::request::MAX_COMMENTS).
     pub max_comments: u32,
     /// Which come first.
     pub order: CommentOrder,
