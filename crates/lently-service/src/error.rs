@@ -101,6 +101,7 @@ impl ServiceError {
     /// Whether asking again may succeed without anything being changed.
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Upstream(UpstreamError::QuotaSetAside { .. }) => true,
             Self::Upstream(error) => error.is_retryable(),
             Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => true,
             Self::NotFound
@@ -178,6 +179,10 @@ fn upstream_class(error: &UpstreamError) -> FailureClass {
         UpstreamError::RateLimited { retry_after, .. } => {
             FailureClass::RateLimited { retry_after: *retry_after }
         }
+        // Not remembered at all: another may have what this one may not, and it may be given back at any time.
+        UpstreamError::QuotaSetAside { .. } => {
+            FailureClass::RateLimited { retry_after: Some(Duration::ZERO) }
+        }
         other if other.is_retryable() => FailureClass::Transient,
         _ => FailureClass::Permanent,
     }
@@ -189,6 +194,7 @@ fn upstream_class(error: &UpstreamError) -> FailureClass {
 enum Told {
     KeyInvalid,
     QuotaExhausted { until: Timestamp },
+    QuotaSetAside { until: Timestamp },
     CommentsDisabled,
     VideoNotFound,
     CommentNotFound,
@@ -207,6 +213,7 @@ impl Told {
         Some(match error {
             UpstreamError::KeyInvalid => Self::KeyInvalid,
             UpstreamError::QuotaExhausted { until } => Self::QuotaExhausted { until: *until },
+            UpstreamError::QuotaSetAside { until } => Self::QuotaSetAside { until: *until },
             UpstreamError::CommentsDisabled => Self::CommentsDisabled,
             UpstreamError::VideoNotFound => Self::VideoNotFound,
             UpstreamError::CommentNotFound => Self::CommentNotFound,
@@ -231,6 +238,7 @@ fn told_elsewhere(failure: &FetchFailure) -> UpstreamError {
     match told {
         Some(Told::KeyInvalid) => UpstreamError::KeyInvalid,
         Some(Told::QuotaExhausted { until }) => UpstreamError::QuotaExhausted { until },
+        Some(Told::QuotaSetAside { until }) => UpstreamError::QuotaSetAside { until },
         Some(Told::CommentsDisabled) => UpstreamError::CommentsDisabled,
         Some(Told::VideoNotFound) => UpstreamError::VideoNotFound,
         Some(Told::CommentNotFound) => UpstreamError::CommentNotFound,
@@ -256,6 +264,7 @@ fn upstream_code(error: &UpstreamError) -> &'static str {
         UpstreamError::MissingKey { .. } => "key-missing",
         UpstreamError::KeyInvalid => "key-invalid",
         UpstreamError::QuotaExhausted { .. } => "quota-exhausted",
+        UpstreamError::QuotaSetAside { .. } => "quota-set-aside",
         UpstreamError::CommentsDisabled => "comments-disabled",
         UpstreamError::VideoNotFound => "video-not-found",
         UpstreamError::Forbidden { .. } => "forbidden",
@@ -278,6 +287,7 @@ mod tests {
         for error in [
             UpstreamError::KeyInvalid,
             UpstreamError::QuotaExhausted { until: Timestamp::UNIX_EPOCH },
+            UpstreamError::QuotaSetAside { until: Timestamp::UNIX_EPOCH },
             UpstreamError::CommentsDisabled,
             UpstreamError::VideoNotFound,
             UpstreamError::Forbidden { reason: "private".to_owned() },

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::TextHash;
 use crate::keys::{CacheKeys, EntryKind};
+use crate::ledger::Ledger;
 use crate::store::{Origin, Store};
 use crate::ttl::CacheTtl;
 
@@ -39,6 +40,7 @@ pub(crate) struct CachedGemini(Arc<Inner>);
 pub(crate) struct Ground {
     pub cache: CacheService,
     pub store: Store,
+    pub ledger: Ledger,
     pub ttl: Arc<CacheTtl>,
     pub clock: Clock,
     /// Whether what was paid for is used again, and kept for that.
@@ -62,7 +64,13 @@ impl CachedGemini {
     pub(crate) fn new(client: GeminiClient, model: String, ground: Ground) -> Self {
         let origin = origin(EntryKind::Verdict, &model);
         let kept = ground.reuse.then(|| (ground.store.clone(), origin));
-        let asker = Arc::new(Asker::new(client.clone(), model.clone(), kept, ground.stop.clone()));
+        let asker = Arc::new(Asker::new(
+            client.clone(),
+            ground.ledger.clone(),
+            model.clone(),
+            kept,
+            ground.stop.clone(),
+        ));
         let ground = Arc::new(ground);
         let questions = asking::loader(&ground, &asker);
         Self(Arc::new(Inner { client, model, ground, asker, questions }))

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use crate::analysis::AnalysisAnswer;
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
+use crate::ledger::Payer;
 use crate::progress::{Progress, Stage};
 use crate::store::Reservation;
 
@@ -26,6 +27,8 @@ type Ended = Result<AnalysisAnswer, ServiceError>;
 /// One analysis being made.
 pub(crate) struct Run {
     id: AnalysisId,
+    /// Who asked first: what it spends is theirs.
+    first: UserId,
     progress: watch::Sender<Progress>,
     ended: watch::Sender<Option<Ended>>,
     claims: Mutex<Claims>,
@@ -62,6 +65,7 @@ impl Run {
         };
         Self {
             id: id.clone(),
+            first: user.clone(),
             progress: watch::Sender::new(Progress::default()),
             ended: watch::Sender::new(None),
             claims: Mutex::new(claims),
@@ -71,6 +75,11 @@ impl Run {
 
     pub(crate) const fn progress(&self) -> &watch::Sender<Progress> {
         &self.progress
+    }
+
+    /// Whose its expenses are.
+    pub(crate) fn payer(&self) -> Payer {
+        Payer::analysis(self.first.clone())
     }
 
     /// Whether this user is among those who asked.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lently_cache::{CacheService, Clock};
-use lently_upstream::{GeminiClient, GeminiConfig, YouTubeClient, YouTubeConfig};
+use lently_upstream::{GeminiClient, GeminiConfig, WallClock, YouTubeClient, YouTubeConfig};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,9 @@ use crate::error::ServiceError;
 use crate::gemini::{CachedGemini, Ground};
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Left, Runs};
+use crate::ledger::{Budgets, Ledger, LedgerConfig, RefreshBudget};
 use crate::plan::UserPlan;
+use crate::price::Prices;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::store::{AnalysisListItem, Erased, Store};
@@ -46,7 +48,7 @@ pub struct ServiceConfig {
     pub gemini: Option<GeminiConfig>,
     /// The store: `sqlite:` and a path.
     pub database_url: String,
-    /// The clock by which entries age.
+    /// The clock by which entries age, and quotas begin anew; the clients' own are not used.
     pub clock: Clock,
     /// Where tasks run; shutdown waits for it.
     pub tasks: TaskTracker,
@@ -62,6 +64,12 @@ pub struct ServiceConfig {
     pub default_plan: UserPlan,
     /// Which means of paying only once are on; all, but in a simulation.
     pub economy: Economy,
+    /// What may be spent a day.
+    pub budgets: Budgets,
+    /// What tokens cost.
+    pub prices: Prices,
+    /// What the cache was opened with, so that the ledger has a say in its refreshes.
+    pub refreshes: RefreshBudget,
 }
 
 /// The service. Cheap to clone.
@@ -79,6 +87,7 @@ struct Inner {
     engines: Engines,
     access: Access,
     runs: Arc<Runs>,
+    ledger: Ledger,
     ttl: Arc<CacheTtl>,
     clock: Clock,
     default_plan: UserPlan,
@@ -125,12 +134,26 @@ impl Lently {
     pub async fn open(config: ServiceConfig, cache: CacheService) -> Result<Self, ServiceError> {
         let ttl = Arc::new(config.ttl);
         let store = Store::new(&config.database_url, config.clock.clone())?;
-        let client = YouTubeClient::new(config.youtube)?;
+        let hands = config.clock.clone();
+        let clock = WallClock::new(move || hands.now());
+        let client = YouTubeClient::new(YouTubeConfig { clock: clock.clone(), ..config.youtube })?;
+        let ledger = Ledger::open(LedgerConfig {
+            budgets: config.budgets,
+            prices: Arc::new(config.prices),
+            refreshes: config.refreshes,
+            store: store.clone(),
+            cache: cache.clone(),
+            clock: config.clock.clone(),
+            tasks: config.tasks.clone(),
+            stop: config.stop.clone(),
+        });
         let gemini = match config.gemini {
             Some(gemini) => {
+                ledger.check_model(&gemini.model)?;
                 let ground = Ground {
                     cache: cache.clone(),
                     store: store.clone(),
+                    ledger: ledger.clone(),
                     ttl: Arc::clone(&ttl),
                     clock: config.clock.clone(),
                     reuse: config.economy.verdicts,
@@ -139,7 +162,7 @@ impl Lently {
                     grace: config.stop_grace,
                 };
                 let model = gemini.model.clone();
-                Some(CachedGemini::new(GeminiClient::new(gemini)?, model, ground))
+                Some(CachedGemini::new(GeminiClient::new(GeminiConfig { clock, ..gemini })?, model, ground))
             }
             None => None,
         };
@@ -147,6 +170,7 @@ impl Lently {
         let youtube = CachedYouTubeService::new(YouTubeParts {
             cache: cache.clone(),
             client: client.clone(),
+            ledger: ledger.clone(),
             store: store.clone(),
             ttl: Arc::clone(&ttl),
             clock: config.clock.clone(),
@@ -181,6 +205,7 @@ impl Lently {
                 engines,
                 access,
                 runs,
+                ledger,
                 ttl,
                 clock: config.clock,
                 default_plan: config.default_plan,
@@ -188,7 +213,13 @@ impl Lently {
         })
     }
 
-    /// YouTube's data through the cache.
+    /// What the fleet spends, and may spend.
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// YouTube's data through the cache, paid by the one user there is as long as nobody logs in; for others see
+    /// [`paid_by`](CachedYouTubeService::paid_by).
     pub fn youtube(&self) -> &CachedYouTubeService {
         &self.inner.youtube
     }
@@ -370,10 +401,11 @@ impl Lently {
 
     /// Closes the store. The cache, the tasks and the stop signal are their owner's.
     pub async fn close(&self) {
+        self.inner.ledger.close().await;
         self.inner.store.close().await;
     }
 
-    fn check(&self, request: &AnalysisRequest) -> Result<(AnalysisId, Engine), ServiceError> {
+    pub(crate) fn check(&self, request: &AnalysisRequest) -> Result<(AnalysisId, Engine), ServiceError> {
         request.validate()?;
         let engine = self.inner.engines.resolve(request.engine)?;
         Ok((self.analysis_id(request), engine))

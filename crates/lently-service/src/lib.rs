@@ -22,9 +22,11 @@ pub mod pattern;
 pub mod youtube;
 
 mod engine;
+pub mod estimate;
 mod gemini;
 mod jobs;
 mod judge;
+pub mod ledger;
 mod places;
 mod purse;
 mod run;
@@ -38,11 +40,14 @@ pub use body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, J
 pub use cached::Cached;
 pub use economy::Economy;
 pub use error::ServiceError;
+pub use estimate::{CachedParts, Estimate};
 pub use ids::{AnalysisId, UserId};
 pub use keys::{CacheKeys, EntryKind};
+pub use ledger::{Budgets, Ledger, LedgerReport, Payer, Purpose, RefreshBudget, UserReport};
 pub use lently::{AnalysisState, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation};
 pub use pattern::{PatternInvalidation, PatternMeasure};
 pub use plan::{PlanLimits, UserPlan};
+pub use price::{PriceError, Prices};
 pub use progress::{Progress, Stage};
 pub use request::{AnalysisRequest, AnalysisSource, EngineChoice, MAX_COMMENTS};
 pub use store::{AnalysisListItem, Store};

@@ -9,7 +9,7 @@ use lently_analysis::prompt::PromptError;
 use lently_analysis::{Coverage, Report, grouped};
 use lently_cache::{Clock, Controls, Cost, FailureClass, Fetched, Outcome, StaleReason};
 use lently_upstream::dump::{Dump, DumpNote};
-use lently_upstream::{CommentOrder, HarvestEnd, HarvestProgress, VideoId};
+use lently_upstream::{Bucket, CommentOrder, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
 
 use crate::analysis::CachedAnalysisService;
@@ -20,6 +20,7 @@ use crate::gemini::{Payer, Written, prompt_version};
 use crate::ids::AnalysisId;
 use crate::jobs::{Keeping, Run};
 use crate::judge::{self, Degraded, Judged};
+use crate::ledger::{Job, Ledger, Payer as LedgerPayer};
 use crate::progress::{Progress, Stage};
 use crate::purse::Purse;
 use crate::request::{AnalysisRequest, AnalysisSource};
@@ -41,6 +42,7 @@ pub(crate) struct Maker {
     pub analyses: CachedAnalysisService,
     pub engines: Engines,
     pub store: Store,
+    pub ledger: Ledger,
     pub clock: Clock,
 }
 
@@ -49,7 +51,6 @@ struct Material {
     source: BodySource,
     comments: Vec<lently_upstream::Comment>,
     coverage: Coverage,
-    /// What else to be careful about.
     /// What the report is to be read with care for.
     notes: Vec<String>,
     cost: Cost,
@@ -68,11 +69,14 @@ impl Maker {
         run: &Run,
     ) -> Result<Fetched, ServiceError> {
         let (started, progress) = (Instant::now(), run.progress());
+        let by = run.payer();
+        let maker = self.paid_by(&by);
         let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
-        let material = self.material(request, controls, progress).await?;
+        let material = maker.material(request, controls, progress).await?;
         let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
         let purse = Purse::default();
-        let payer = |part| Payer { purse: purse.clone(), deadline: begun + limit.mul_f64(part) };
+        let payer =
+            |part| Payer { by: by.clone(), purse: purse.clone(), deadline: begun + limit.mul_f64(part) };
         let judged = self.judge(engine, &comments, payer(JUDGING_PART), progress).await?;
         progress.send_replace(Progress::at(Stage::Summarizing));
         let bodies: Vec<BodyVerdict> = comments
@@ -117,6 +121,11 @@ impl Maker {
             cost,
         };
         self.keep(&body, fresh, run).await
+    }
+
+    /// The same, for what the ledger is to say of its expenses.
+    fn paid_by(&self, payer: &LedgerPayer) -> Self {
+        Self { youtube: self.youtube.paid_by(payer.clone()), ..self.clone() }
     }
 
     /// What may soon be better is made again soon. What would only cost the same once more is not.
@@ -201,21 +210,44 @@ impl Maker {
             order: request.order,
             include_replies: request.include_replies,
         };
-        let cached = self.youtube.comments(&wanted, controls, on_page).await?;
+        let job = self.set_aside(&wanted, video.comment_count, controls).await;
+        let short = job.as_ref().and_then(|job| short_of(job.granted()));
+        let youtube = job.as_ref().map_or_else(|| self.youtube.clone(), |job| self.youtube.out_of(job));
+        let cached = youtube.comments(&wanted, controls, on_page).await;
+        if let Some(job) = job {
+            self.ledger.settle(job).await;
+        }
+        let cached = cached?;
         let harvest = cached.value()?;
         let coverage = coverage_of_harvest(&harvest, video.comment_count, request);
         let aged = match cached.outcome {
             Outcome::Stale(reason) => Some(aged(self.clock.now(), cached.age, reason)),
             _ => None,
         };
+        let harvest_is_short = harvest.end.is_premature();
         Ok(Material {
             source: BodySource::of_video(&video),
-            premature: harvest.end.is_premature() || harvest.doubt == Doubt::Short || aged.is_some(),
+            premature: harvest_is_short || harvest.doubt == Doubt::Short || aged.is_some(),
             comments: harvest.comments,
             coverage,
-            notes: aged.into_iter().collect(),
+            notes: aged.into_iter().chain(short.filter(|_| harvest_is_short)).collect(),
             cost: metadata.spent() + cached.spent(),
         })
+    }
+
+    /// Sets the units aside that reading the comments may take, so that what is begun can be ended; nothing where they are there.
+    /// Where less is left the harvest reads as far as that goes, and says so.
+    async fn set_aside(
+        &self,
+        wanted: &CommentsRequest,
+        stated: Option<u64>,
+        controls: &Controls,
+    ) -> Option<Job> {
+        let pages = self.youtube.lacking(wanted, controls, stated).await.pages;
+        if pages == 0 {
+            return None;
+        }
+        Some(self.ledger.reserve(self.youtube.payer(), Bucket::Shared, pages).await)
     }
 
     async fn judge(
@@ -287,11 +319,22 @@ fn caution(report: &mut Report, note: &str) {
     });
 }
 
+/// What to say of comments of which some could not be paid for.
+fn short_of((granted, wanted): (u64, u64)) -> Option<String> {
+    let were = if granted == 1 { "was" } else { "were" };
+    (granted < wanted).then(|| {
+        format!("of the {wanted} units of quota that its comments may take, {granted} {were} left today")
+    })
+}
+
 /// What to say of comments that could not be read anew.
 fn aged(now: Timestamp, age: Duration, reason: StaleReason) -> String {
     let read = now.checked_sub(age).unwrap_or(now).strftime("%Y-%m-%d %H:%M UTC");
     let why = match reason {
         StaleReason::Failed(FailureClass::QuotaExhausted { .. }) => "YouTube's quota is used up for today",
+        StaleReason::Failed(FailureClass::RateLimited { retry_after: Some(Duration::ZERO) }) => {
+            "what is left of today's quota is set aside"
+        }
         StaleReason::Failed(FailureClass::RateLimited { .. }) => "YouTube asks for fewer requests for now",
         _ => "YouTube could not be asked again just now",
     };

@@ -4,6 +4,7 @@
 
 mod answers;
 mod erased;
+mod ledger;
 mod shelves;
 mod usage;
 
@@ -28,6 +29,7 @@ use crate::ttl::RETENTION;
 
 pub(crate) use answers::{Origin, PaidAnswer};
 pub(crate) use erased::{Erased, TOMBSTONES_MAX};
+pub(crate) use ledger::Line;
 pub(crate) use usage::Reservation;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -177,6 +179,7 @@ impl Store {
         .await?;
         answers::sweep(pool, now).await?;
         erased::sweep(pool, now).await?;
+        ledger::sweep(pool, now).await?;
         shelves::sweep(pool, now).await?;
         usage::sweep(pool, now).await
     }
@@ -260,6 +263,19 @@ impl Store {
         rows.into_iter()
             .map(|(id, cost)| Ok((id.parse()?, serde_json::from_str(&cost).unwrap_or_default())))
             .collect()
+    }
+
+    /// What the latest analyses took, and how many comments each judged.
+    pub(crate) async fn recent_costs(&self, limit: u32) -> Result<Vec<(Cost, u64)>, ServiceError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT cost, comments FROM analyses ORDER BY created_at DESC LIMIT ?1")
+                .bind(limit)
+                .fetch_all(self.pool().await?)
+                .await?;
+        let read = |(cost, comments): (String, i64)| {
+            (serde_json::from_str(&cost).unwrap_or_default(), u64::try_from(comments).unwrap_or_default())
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 
     /// The ids of everything a user has asked for.

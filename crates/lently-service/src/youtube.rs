@@ -23,14 +23,16 @@ use serde::Serialize;
 use self::comments::CommentsSource;
 pub use self::shelf::{Check, Doubt, FULL_EVERY, Head, RANKS_EVERY, Shelf};
 use self::statistics::StatisticsSource;
+use self::videos::{Asked, KnownHere, Reading, VideoSource};
 pub use self::videos::{DETAILS_LAST, KnownVideo};
-use self::videos::{Reading, VideoSource};
 pub use self::view::Comments;
 
 use crate::cached::Cached;
 use crate::economy::Economy;
 use crate::error::ServiceError;
+use crate::ids::UserId;
 use crate::keys::{CacheKeys, EntryKind};
+use crate::ledger::{Job, Ledger, Payer};
 use crate::places::Places;
 use crate::plan::UserPlan;
 use crate::shape;
@@ -66,6 +68,7 @@ pub type OnPage = Arc<dyn Fn(HarvestProgress) + Send + Sync>;
 pub(crate) struct YouTubeParts {
     pub cache: CacheService,
     pub client: YouTubeClient,
+    pub ledger: Ledger,
     pub store: Store,
     pub ttl: Arc<CacheTtl>,
     pub clock: Clock,
@@ -76,7 +79,10 @@ pub(crate) struct YouTubeParts {
 #[derive(Clone)]
 pub struct CachedYouTubeService {
     cache: CacheService,
+    /// Metered for the payer.
     client: YouTubeClient,
+    ledger: Ledger,
+    payer: Payer,
     places: Places,
     videos: VideoLoaders,
     comments: CommentsSource,
@@ -88,16 +94,16 @@ pub struct CachedYouTubeService {
 #[derive(Clone)]
 struct VideoLoaders {
     /// For callers; each call upstream has a place.
-    callers: Bulk<VideoId>,
+    callers: Bulk<Asked>,
     /// For analyses; none has.
-    analyses: Bulk<VideoId>,
+    analyses: Bulk<Asked>,
     /// For callers and analyses that want nothing that was known before.
-    callers_anew: Bulk<VideoId>,
-    analyses_anew: Bulk<VideoId>,
+    callers_anew: Bulk<Asked>,
+    analyses_anew: Bulk<Asked>,
 }
 
 impl VideoLoaders {
-    fn of(&self, purpose: Purpose, controls: &Controls) -> &Bulk<VideoId> {
+    fn of(&self, purpose: Purpose, controls: &Controls) -> &Bulk<Asked> {
         match (purpose, controls.no_cache) {
             (Purpose::Caller, false) => &self.callers,
             (Purpose::Analysis, false) => &self.analyses,
@@ -117,21 +123,30 @@ enum Purpose {
 }
 
 impl CachedYouTubeService {
+    /// Spends for the one user there is as long as nobody logs in.
     pub(crate) fn new(parts: YouTubeParts) -> Self {
-        let YouTubeParts { cache, client, store, ttl, clock, economy } = parts;
+        let YouTubeParts { cache, client, ledger, store, ttl, clock, economy } = parts;
         let places = Places::new(FETCHES_MAX, FETCHES_WAITING_MAX);
+        let payer = Payer::interactive(UserId::local());
         let statistics = StatisticsSource::new(client.clone(), clock.clone());
+        let client = client.metered(ledger.meter(payer.clone(), None));
         let comments = CommentsSource {
             cache: cache.clone(),
             client: client.clone(),
-            statistics: statistics.loader(&cache),
+            payer: payer.clone(),
+            statistics: statistics.loader(&cache, &ledger),
             store,
             clock: clock.clone(),
             policy: ttl.policy(EntryKind::Comments),
             economy,
         };
-        let source =
-            VideoSource { cache: cache.clone(), client: client.clone(), statistics, clock: clock.clone() };
+        let source = VideoSource {
+            cache: cache.clone(),
+            client: client.clone(),
+            statistics,
+            ledger: ledger.clone(),
+            clock: clock.clone(),
+        };
         let reading = if economy.statistics_first { Reading::WhatChanges } else { Reading::InFull };
         let videos = VideoLoaders {
             callers: source.loader(reading, Some(places.clone())),
@@ -139,7 +154,42 @@ impl CachedYouTubeService {
             callers_anew: source.loader(Reading::InFull, Some(places.clone())),
             analyses_anew: source.loader(Reading::InFull, None),
         };
-        Self { cache, client, places, videos, comments, ttl, clock }
+        Self { cache, client, ledger, payer, places, videos, comments, ttl, clock }
+    }
+
+    /// The same service for another payer: what it fetches is theirs in the ledger. What others fetch and share is not.
+    #[must_use]
+    pub fn paid_by(&self, payer: Payer) -> Self {
+        self.spending(payer, None)
+    }
+
+    /// The same, taking first what a job has set aside. Metadata and statistics go together with those of others and are not taken out
+    /// of it.
+    pub(crate) fn out_of(&self, job: &Job) -> Self {
+        self.spending(self.payer.clone(), Some(job.clone()))
+    }
+
+    fn spending(&self, payer: Payer, job: Option<Job>) -> Self {
+        let client = self.client.metered(self.ledger.meter(payer.clone(), job));
+        let comments =
+            CommentsSource { client: client.clone(), payer: payer.clone(), ..self.comments.clone() };
+        Self { client, payer, comments, ..self.clone() }
+    }
+
+    pub(crate) const fn payer(&self) -> &Payer {
+        &self.payer
+    }
+
+    /// What is known of a video without asking anybody, fresh or not.
+    pub(crate) async fn known_video(&self, video_id: &VideoId) -> Option<KnownHere> {
+        let (entry, _) = shape::peek(&self.cache, EntryKind::Video, &CacheKeys::video(video_id)).await?;
+        let known: KnownVideo = serde_json::from_slice(&entry.value).ok()?;
+        let now = self.clock.now();
+        Some(KnownHere { believed: known.is_believed(now), age: entry.age(now), video: known.video })
+    }
+
+    fn asked(&self, id: &VideoId) -> Asked {
+        Asked { id: id.clone(), payer: self.payer.clone() }
     }
 
     /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). What was read for a
@@ -187,7 +237,8 @@ impl CachedYouTubeService {
         controls: &Controls,
     ) -> Vec<Result<Cached<Video>, ServiceError>> {
         let policy = self.ttl.policy(EntryKind::Video);
-        let one = |id: &VideoId| Wanted { id: id.clone(), key: CacheKeys::video(id), policy: policy.clone() };
+        let one =
+            |id: &VideoId| Wanted { id: self.asked(id), key: CacheKeys::video(id), policy: policy.clone() };
         let wanted: Vec<_> = video_ids.iter().map(one).collect();
         let loader = self.videos.of(Purpose::Caller, controls);
         let answers = shape::get_or_set_many(&self.cache, EntryKind::Video, &wanted, controls, loader).await;
@@ -208,7 +259,7 @@ impl CachedYouTubeService {
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        let (videos, id) = (self.videos.of(purpose, controls).clone(), video_id.clone());
+        let (videos, id) = (self.videos.of(purpose, controls).clone(), self.asked(video_id));
         let (key, policy) = (CacheKeys::video(video_id), self.ttl.policy(EntryKind::Video));
         let fetch = move || videos.fetch(id);
         self.cached(shape::get_or_set(&self.cache, EntryKind::Video, &key, &policy, controls, fetch).await)

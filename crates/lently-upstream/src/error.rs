@@ -28,6 +28,12 @@ pub enum UpstreamError {
         /// The next midnight in America/Los_Angeles, when Google counts anew.
         until: Timestamp,
     },
+    /// What is left of a quota is set aside: for work under way, or for those who wait. Nothing was sent; it may be free again soon.
+    #[error("what is left of the quota until {until} is set aside for others")]
+    QuotaSetAside {
+        /// When all of it is there anew.
+        until: Timestamp,
+    },
     /// The video's owner has switched comments off.
     #[error("comments are disabled for this video")]
     CommentsDisabled,

@@ -7,8 +7,8 @@ mod traces;
 
 use std::sync::Arc;
 
-use lently_cache::{Budget, CacheConfig, CacheError, CacheService, Clock};
-use lently_service::{Economy, Lently, ServiceConfig, ServiceError, UserId, keys};
+use lently_cache::{CacheConfig, CacheError, CacheService, Clock};
+use lently_service::{Economy, Lently, RefreshBudget, ServiceConfig, ServiceError, UserId, keys};
 use secrecy::ExposeSecret;
 
 pub(crate) use self::traces::{answered, join_trace_of_caller};
@@ -81,6 +81,7 @@ impl App {
             std::fs::create_dir_all(path)
                 .map_err(|source| AppError::Directory { path: path.display().to_string(), source })?;
         }
+        let refreshes = RefreshBudget::default();
         let cache = CacheService::open(CacheConfig {
             kinds: &keys::KINDS,
             prefix: config.cache.key_prefix.clone(),
@@ -88,7 +89,7 @@ impl App {
             remote: config.cache.remote.clone(),
             clock: clock.clone(),
             tasks: tasks.tracker(),
-            budget: Budget::UNLIMITED,
+            budget: refreshes.budget(),
             max_value_bytes: config.cache.max_value_bytes,
         })
         .await?;
@@ -106,6 +107,9 @@ impl App {
             max_queued: config.max_queued,
             default_plan: config.default_plan,
             economy: Economy::default(),
+            budgets: config.budgets.clone(),
+            prices: config.prices.clone(),
+            refreshes,
         };
         let lently = match Lently::open(service, cache.clone()).await {
             Ok(lently) => lently,

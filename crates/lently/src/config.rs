@@ -4,13 +4,14 @@
 mod env;
 mod error;
 mod read;
+mod spending;
 mod traces;
 mod variables;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use lently_cache::{Deployment, RedisConfig, RemoteConfig, TlsConfig};
-use lently_service::{CacheTtl, EntryKind, UserPlan, ttl::RETENTION};
+use lently_service::{Budgets, CacheTtl, EntryKind, Prices, UserPlan, ttl::RETENTION};
 use lently_upstream::{GeminiConfig, YouTubeConfig};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -56,6 +57,10 @@ pub struct Config {
     pub max_queued: usize,
     /// The plan of users who have none.
     pub default_plan: UserPlan,
+    /// What may be spent a day.
+    pub budgets: Budgets,
+    /// What tokens cost.
+    pub prices: Prices,
     /// The bounds of the HTTP server.
     pub http: HttpLimits,
     /// How long a shutdown may take, for requests and for what runs behind them each.
@@ -139,6 +144,8 @@ impl Config {
                 UserPlan::Unlimited,
                 "set `free`, `pro`, `business` or `unlimited`",
             )?,
+            budgets: spending::budgets(&reader)?,
+            prices: spending::prices(&reader)?,
             http: http(&reader)?,
             shutdown: reader.seconds("LENTLY_SHUTDOWN_SECONDS", seconds(20), seconds(1)..=seconds(600))?,
             log: log(&reader)?,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What `docs/redis.md` says that a user needs.
-const RULES: &str = ">secret resetkeys ~lently-test:* -@all +get +set +unlink +exists +pttl +pexpire +scan +ping +strlen \
+pub const RULES: &str = ">secret resetkeys ~lently-test:* -@all +get +set +unlink +exists +pttl +pexpire +scan +ping +strlen \
     +getrange +select +client|tracking +eval";
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use lently_cache::{Amounts, CacheError, CacheService, Holding, Part, Sums, Tally, TallyWanted};
-use lently_testing::{ClusterDeployment, RedisServer, wait_until};
+use lently_cache::{
+    Amounts, CacheError, CacheService, Holding, Part, RedisConfig, RemoteConfig, Sums, Tally, TallyWanted,
+};
+use lently_testing::{ClusterDeployment, RedisOptions, RedisServer, wait_until};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    redis_cluster,
-    support::{BOUND, in_memory, on_a_strict_redis, on_redis},
+    conformance, redis_cluster,
+    support::{BOUND, in_memory, on_a_strict_redis, on_redis, open, redis_config},
 };
 
 const UNITS: &str = "units";
@@ -197,6 +199,24 @@ async fn a_cluster_has_it_in_one_slot() {
     one.exchange().await.expect("sums");
     assert_eq!(other.want(9, 1, 5).await, 4);
     assert_eq!(cluster.owner_of(KEY).cli(&["EXISTS", KEY]), "1");
+}
+
+#[tokio::test]
+async fn the_rights_that_are_documented_are_enough() {
+    let options =
+        RedisOptions { user: Some(("lently".into(), conformance::RULES.into())), ..RedisOptions::default() };
+    let server = RedisServer::start_with(options).await;
+    let config = RedisConfig {
+        username: Some("lently".into()),
+        password: Some("secret".to_owned().into()),
+        ..redis_config(&server)
+    };
+    let bench = open(RemoteConfig::Redis(config)).await;
+    wait_until("the link is up", BOUND, async || bench.cache.health().is_up()).await;
+    let mut counter = Counter::new(&bench.cache, "one");
+    counter.count(3);
+    assert!(counter.tally.is_shared());
+    assert_eq!(counter.want(9, 1, 5).await, 2);
 }
 
 #[tokio::test]

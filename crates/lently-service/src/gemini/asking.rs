@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::verdicts::StoredVerdict;
 use super::{Ground, Unanswered, generate_request};
 use crate::ids::TextHash;
-use crate::price::{split, token_cost};
+use crate::ledger::Ledger;
+use crate::price::split;
 use crate::purse::Purse;
 use crate::store::{Origin, PaidAnswer, Store};
 
@@ -46,6 +47,8 @@ pub(super) struct Question {
 /// For whom Gemini is asked.
 #[derive(Clone)]
 pub(crate) struct Payer {
+    /// Whose it is in the ledger: of a call for several, the first one's.
+    pub by: crate::ledger::Payer,
     pub purse: Purse,
     /// No call begins for it any more from then on.
     pub deadline: Instant,
@@ -87,6 +90,7 @@ pub(super) fn loader(ground: &Arc<Ground>, asker: &Arc<Asker>) -> Bulk<Question>
 /// Puts questions to Gemini.
 pub(super) struct Asker {
     client: GeminiClient,
+    ledger: Ledger,
     model: String,
     /// Where what is paid for is kept, if it is, and as what.
     kept: Option<(Store, Origin)>,
@@ -141,11 +145,12 @@ struct Asked {
 impl Asker {
     pub(super) fn new(
         client: GeminiClient,
+        ledger: Ledger,
         model: String,
         kept: Option<(Store, Origin)>,
         stop: CancellationToken,
     ) -> Self {
-        Self { client, model, kept, stop, patience: Mutex::default() }
+        Self { client, ledger, model, kept, stop, patience: Mutex::default() }
     }
 
     /// Asks for a verdict on each, at most [`BATCH`]; every one has an answer or the reason why not.
@@ -213,7 +218,11 @@ impl Asker {
     async fn put(&self, asked: &mut Asked, part: &mut Vec<Question>) -> Result<Unanswered, Unanswered> {
         let texts: Vec<&str> = part.iter().map(|question| &*question.text).collect();
         let request = generate_request(prompt::verdict_request(&texts));
-        match self.client.generate_json(&request).await {
+        let client = match part.first() {
+            Some(first) => self.client.metered(self.ledger.meter(first.payer.by.clone(), None)),
+            None => self.client.clone(),
+        };
+        match client.generate_json(&request).await {
             Ok(generated) => {
                 let cost = self.charge(part, generated.usage);
                 self.take(asked, part, &generated, cost).await;
@@ -232,7 +241,7 @@ impl Asker {
 
     /// Each bears its share of a call, whatever came of it.
     fn charge(&self, part: &[Question], usage: TokenUsage) -> Cost {
-        let cost = token_cost(&self.model, usage.input, usage.output);
+        let cost = self.ledger.token_cost(&self.model, usage);
         for (question, share) in part.iter().zip(split(cost, part.len())) {
             question.payer.purse.charge(share);
         }

@@ -18,8 +18,6 @@ use super::known::Known;
 use super::{CachedGemini, Payer, Unanswered, generate_request};
 use crate::ids::{AnalysisId, TextHash};
 use crate::keys::EntryKind;
-use crate::price::token_cost;
-use crate::purse::Purse;
 use crate::shape;
 use crate::store::PaidAnswer;
 
@@ -49,7 +47,7 @@ struct Asking {
     hash: TextHash,
     request: GenerateRequest,
     report: Report,
-    purse: Purse,
+    payer: Payer,
 }
 
 impl CachedGemini {
@@ -93,7 +91,7 @@ impl CachedGemini {
             hash,
             request,
             report: report.clone(),
-            purse: payer.purse.clone(),
+            payer: payer.clone(),
         });
         if !ground.reuse {
             return Ok(asking.ask().await.map_err(FetchError::Failed)?.value);
@@ -117,11 +115,12 @@ impl Asking {
     async fn ask(&self) -> Result<Fetched, FetchFailure> {
         let CachedGemini(inner) = &self.gemini;
         let cost = |usage: lently_upstream::TokenUsage| {
-            let cost = token_cost(&inner.model, usage.input, usage.output);
-            self.purse.charge(cost);
+            let cost = inner.ground.ledger.token_cost(&inner.model, usage);
+            self.payer.purse.charge(cost);
             cost
         };
-        let generated = inner.client.generate_json(&self.request).await.map_err(|error| {
+        let client = inner.client.metered(inner.ground.ledger.meter(self.payer.by.clone(), None));
+        let generated = client.generate_json(&self.request).await.map_err(|error| {
             if let UpstreamError::Unusable { usage, .. } = &error {
                 cost(*usage);
             }

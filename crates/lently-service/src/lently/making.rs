@@ -63,6 +63,7 @@ impl Lently {
             analyses: self.inner.analyses.clone(),
             engines: self.inner.engines.clone(),
             store: self.inner.store.clone(),
+            ledger: self.inner.ledger.clone(),
             clock: self.inner.clock.clone(),
         }
     }

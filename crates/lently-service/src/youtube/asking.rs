@@ -2,9 +2,11 @@
 //!
 //! Requests for other amounts share the shelf and so its flights: whoever gets less out of another's than it wants asks on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lently_cache::{AcceptStale, Answer, Controls, Entry, FailureClass, FetchError, Outcome, StaleReason};
+use lently_upstream::MAX_PAGE;
 
 use super::comments::Wanted;
 use super::view::{Comments, Glance, head_of};
@@ -19,6 +21,15 @@ use crate::store::between;
 /// How often a caller takes part in the fillings of others that leave it with less than it wants, before it takes that.
 const ASKED_AT_MOST: usize = 16;
 
+/// What reading comments may take, the pages of replies that do not come with their threads left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lacking {
+    /// Pages, of a unit each.
+    pub pages: u64,
+    /// Where their count is asked for: by the statistics, unless what is known of the video is younger than this.
+    pub count: Option<Duration>,
+}
+
 impl CachedYouTubeService {
     pub(super) async fn comments_for(
         &self,
@@ -29,7 +40,7 @@ impl CachedYouTubeService {
     ) -> Result<Cached<Comments>, ServiceError> {
         check_max_comments(request.max_comments, MAX_COMMENTS)?;
         let policy = self.ttl.policy(EntryKind::Comments);
-        let max_age = controls.max_age.map_or(policy.fresh, |age| age.min(policy.fresh));
+        let max_age = self.max_age(controls);
         let key = self.comments_key(request);
         let mut held = match controls.no_cache {
             true => None,
@@ -44,6 +55,7 @@ impl CachedYouTubeService {
                 within: self.ttl.comments_timeout.mul_f64(READING_PART),
                 on_page: on_page.clone(),
             };
+            // With the client of whoever asks: the fetch runs on a task of its own.
             let source = self.comments.clone();
             let fetch = move || async move { source.fill(&wanted).await.map_err(ServiceError::into_failure) };
             let fetch = self.placed(purpose, fetch);
@@ -65,6 +77,56 @@ impl CachedYouTubeService {
             held = Some(answer.entry);
         }
         Err(ServiceError::Interrupted)
+    }
+
+    /// What reading these comments may take, with nothing asked of anybody: nothing of what is there and fresh. `stated` is YouTube's count
+    /// of them.
+    pub(crate) async fn lacking(
+        &self,
+        request: &CommentsRequest,
+        controls: &Controls,
+        stated: Option<u64>,
+    ) -> Lacking {
+        let max_age = self.max_age(controls);
+        let count = self.comments.economy.statistics_first.then_some(max_age);
+        let most = u64::from(request.max_comments).min(stated.unwrap_or(u64::MAX));
+        let in_full = Lacking { pages: pages(most).max(1), count };
+        if controls.no_cache {
+            return in_full;
+        }
+        let key = self.comments_key(request);
+        if let Some((entry, true)) = shape::peek(&self.cache, EntryKind::Comments, &key).await {
+            let answer = Answer { entry, outcome: Outcome::Hit };
+            if self.will_do(request, &answer, max_age).unwrap_or(false) {
+                return Lacking { pages: 0, count: None };
+            }
+        }
+        let wanted = Wanted {
+            request: request.clone(),
+            key,
+            anew: false,
+            max_age,
+            within: Duration::ZERO,
+            on_page: Arc::new(|_| {}),
+        };
+        let now = self.clock.now();
+        let Some(head) = self.comments.head(&wanted).await.filter(|head| !head.is_due_in_full(now)) else {
+            return in_full;
+        };
+        let (held, wanted) = (head.held as u64, request.max_comments as usize);
+        let behind = match head.holds(head.held, wanted) {
+            true => 0,
+            false => pages(most.saturating_sub(held)).max(1),
+        };
+        match between(head.check(request.order, wanted).at, now) < max_age {
+            true => Lacking { pages: behind, count: None },
+            false => Lacking { pages: pages(most.min(held)).max(1) + behind, count },
+        }
+    }
+
+    fn max_age(&self, controls: &Controls) -> Duration {
+        let fresh = self.ttl.policy(EntryKind::Comments).fresh;
+        controls.max_age.map_or(fresh, |age| age.min(fresh))
     }
 
     fn comments_key(&self, request: &CommentsRequest) -> String {
@@ -142,4 +204,8 @@ impl CachedYouTubeService {
         let fresh = self.ttl.fresh(EntryKind::Comments);
         Ok(Cached::made_of(answer, self.clock.now(), made, (checked_at, fresh)))
     }
+}
+
+fn pages(comments: u64) -> u64 {
+    comments.div_ceil(u64::from(MAX_PAGE))
 }

@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lently_cache::{Bulk, CacheService, Clock, Cost, Fetched, Lookup, Policy};
 use lently_upstream::{
-    Comment, CommentOrder, HarvestEnd, Place, ReadSoFar, Reading, Statistics, UpstreamError, VideoId,
-    YouTubeClient,
+    Comment, CommentOrder, HarvestEnd, Place, ReadSoFar, Reading, Statistics, UpstreamError, YouTubeClient,
 };
 use tokio::time::timeout;
 
 use super::pages::{Paid, Read};
-use super::shelf::{Check, Doubt, FULL_EVERY, Head, PAGE, RANKS_EVERY, Shelf, is_front};
-use super::videos::KnownVideo;
+use super::shelf::{Check, Doubt, Head, PAGE, RANKS_EVERY, Shelf, is_front};
+use super::videos::{Asked, KnownVideo};
+use super::view::head_of;
 use super::{CommentsRequest, OnPage, PREMATURE_FRESH, written};
 use crate::economy::Economy;
 use crate::error::ServiceError;
 use crate::keys::{CacheKeys, EntryKind};
+use crate::ledger::Payer;
 use crate::shape;
 use crate::store::{Store, between, earlier};
 use crate::ttl::RETENTION;
@@ -33,8 +34,10 @@ const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct CommentsSource {
     pub cache: CacheService,
+    /// Metered for the payer, out of what a job has set aside for it: whoever asks brings its own.
     pub client: YouTubeClient,
-    pub statistics: Bulk<VideoId>,
+    pub payer: Payer,
+    pub statistics: Bulk<Asked>,
     pub store: Store,
     pub clock: Clock,
     pub policy: Policy,
@@ -117,6 +120,15 @@ impl CommentsSource {
         self.turned(wanted).await
     }
 
+    /// What is known of the shelf that a filling would begin with.
+    pub(super) async fn head(&self, wanted: &Wanted) -> Option<Head> {
+        if let Some((entry, _)) = shape::peek(&self.cache, EntryKind::Comments, &wanted.key).await {
+            return head_of(&entry.value).ok();
+        }
+        let shelf = self.find(wanted).await?;
+        Some(Head { held: shelf.comments.len(), ..shelf.head })
+    }
+
     async fn peek(&self, key: &str) -> Option<Shelf> {
         let (entry, _) = shape::peek(&self.cache, EntryKind::Comments, key).await?;
         serde_json::from_slice(&entry.value).ok()
@@ -167,8 +179,7 @@ impl Errand<'_> {
 
     /// Brings a shelf up to date as far as it is due, and puts behind it what is wanted and not there.
     async fn renew(&mut self, mut shelf: Shelf) -> Result<Shelf, ServiceError> {
-        let is_doubted = shelf.head.doubt == Doubt::Short && shelf.head.age(self.now) >= PREMATURE_FRESH;
-        if is_doubted || shelf.head.age(self.now) >= FULL_EVERY {
+        if shelf.head.is_due_in_full(self.now) {
             return self.in_full(Some(shelf)).await;
         }
         let check = shelf.head.check(self.order(), self.most());
@@ -206,7 +217,8 @@ impl Errand<'_> {
             let count = Some(known.video.comment_count?);
             return Some(Check { at: entry.fetched_at.min(self.now), count });
         }
-        let asking = timeout(COUNTED_WITHIN, source.statistics.fetch(video_id.clone()));
+        let asked = Asked { id: video_id.clone(), payer: source.payer.clone() };
+        let asking = timeout(COUNTED_WITHIN, source.statistics.fetch(asked));
         let told = asking.await.ok()?.ok()?;
         let told = serde_json::from_slice::<Statistics>(&told.value).ok()?;
         Some(Check { at: self.now, count: Some(told.comment_count?) })

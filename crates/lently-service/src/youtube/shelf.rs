@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use lently_upstream::{Comment, CommentOrder, HarvestEnd, Place, replies_missing};
 use serde::{Deserialize, Serialize};
 
+use super::PREMATURE_FRESH;
 use crate::store::{between, later};
 
 /// A page of comments, and as many as the front of a shelf has.
@@ -115,6 +116,12 @@ impl Head {
         }
         self.all = check;
         self.front = check;
+    }
+
+    /// Whether it is read in full before it is of use again, whatever the statistics say.
+    pub(super) fn is_due_in_full(&self, now: Timestamp) -> bool {
+        let age = self.age(now);
+        age >= FULL_EVERY || (self.doubt == Doubt::Short && age >= PREMATURE_FRESH)
     }
 
     /// How long it may still be kept: the oldest of it is as old as the last full reading.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use lently_cache::{Batch, Bulk, CacheService, Clock};
-use lently_upstream::{Statistics, UpstreamError, VideoId, YouTubeClient};
+use lently_upstream::{Meter, Statistics, UpstreamError, VideoId, YouTubeClient};
 
-use super::videos::BATCHING;
+use super::videos::{Asked, BATCHING, payer_of};
 use super::written;
 use crate::error::ServiceError;
+use crate::ledger::Ledger;
 
 /// Where statistics come from. Cheap to clone; clones know of each other when the bucket is empty.
 #[derive(Clone)]
@@ -26,6 +27,11 @@ pub(super) struct StatisticsSource {
 impl StatisticsSource {
     pub(super) fn new(client: YouTubeClient, clock: Clock) -> Self {
         Self { client, clock, empty_until: Arc::new(AtomicI64::new(i64::MIN)) }
+    }
+
+    /// The same, whose calls that meter is told of.
+    pub(super) fn metered(&self, meter: Meter) -> Self {
+        Self { client: self.client.metered(meter), ..self.clone() }
     }
 
     /// Reads up to 50 in one call. What is missing from the answer does not exist, or is not to be seen.
@@ -51,14 +57,19 @@ impl StatisticsSource {
         }
     }
 
-    /// A loader for those who ask for one video each.
-    pub(super) fn loader(&self, cache: &CacheService) -> Bulk<VideoId> {
-        let this = self.clone();
-        cache.bulk(BATCHING, move |ids| {
-            let this = this.clone();
+    /// A loader for those who ask for one video each. A call is whose [`payer_of`] says in the ledger.
+    pub(super) fn loader(&self, cache: &CacheService, ledger: &Ledger) -> Bulk<Asked> {
+        let (this, ledger) = (self.clone(), ledger.clone());
+        cache.bulk(BATCHING, move |asked: Vec<Asked>| {
+            let this = match payer_of(&asked) {
+                Some(payer) => this.metered(ledger.meter(payer.clone(), None)),
+                None => this.clone(),
+            };
             async move {
+                let ids: Vec<VideoId> = asked.iter().map(|one| one.id.clone()).collect();
                 let read = this.read(&ids).await.map_err(|error| ServiceError::from(error).into_failure())?;
-                Ok(read.into_iter().map(|(id, told)| (id, written(&told))).collect::<Batch<_>>())
+                let told = |one: Asked| read.get(&one.id).map(|told| (one, written(told)));
+                Ok(asked.into_iter().filter_map(told).collect::<Batch<_>>())
             }
         })
     }

@@ -5,6 +5,7 @@
 //! no time to live: what it brings is kept by whoever asked for it.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -17,6 +18,7 @@ use super::statistics::StatisticsSource;
 use super::{fetched, written};
 use crate::error::ServiceError;
 use crate::keys::{CacheKeys, EntryKind};
+use crate::ledger::{Ledger, Payer};
 use crate::places::Places;
 use crate::store::{between, later};
 use crate::ttl::RETENTION;
@@ -39,6 +41,13 @@ pub struct KnownVideo {
     pub details_read_at: Option<Timestamp>,
 }
 
+impl KnownVideo {
+    /// Whether its statistics alone bring it up to date.
+    pub(super) fn is_believed(&self, now: Timestamp) -> bool {
+        self.details_read_at.is_some_and(|at| now < later(at, DETAILS_LAST))
+    }
+}
+
 /// How metadata is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -54,24 +63,71 @@ pub(super) struct VideoSource {
     pub cache: CacheService,
     pub client: YouTubeClient,
     pub statistics: StatisticsSource,
+    pub ledger: Ledger,
     pub clock: Clock,
 }
 
+/// A video, and who asks for it. Two who ask for the same are one.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub id: VideoId,
+    pub payer: Payer,
+}
+
+impl PartialEq for Asked {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Asked {}
+
+impl Hash for Asked {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+/// Whose a call for several is in the ledger, for a unit cannot be shared there: the one's who asked first, unless nobody waits for
+/// theirs and somebody for another's.
+pub(super) fn payer_of(asked: &[Asked]) -> Option<&Payer> {
+    asked.iter().map(|one| &one.payer).min_by_key(|payer| payer.purpose.is_background())
+}
+
+/// What is known here of a video, fresh or not.
+pub(crate) struct KnownHere {
+    pub video: Video,
+    /// Whether its statistics alone bring it up to date.
+    pub believed: bool,
+    /// How old its statistics are.
+    pub age: Duration,
+}
+
 impl VideoSource {
-    /// A loader of metadata. Each call has one of the `places`, if there are any, however many ids are in it.
-    pub(super) fn loader(&self, reading: Reading, places: Option<Places>) -> Bulk<VideoId> {
+    /// A loader of metadata. Each call has one of the `places`, if there are any, however many ids are in it, and is whose
+    /// [`payer_of`] says in the ledger.
+    pub(super) fn loader(&self, reading: Reading, places: Option<Places>) -> Bulk<Asked> {
         let this = self.clone();
-        self.cache.bulk(BATCHING, move |ids| {
-            let (this, places) = (this.clone(), places.clone());
+        self.cache.bulk(BATCHING, move |asked: Vec<Asked>| {
+            let this = payer_of(&asked).map_or_else(|| this.clone(), |payer| this.paid_by(payer));
+            let places = places.clone();
             async move {
                 // The wait for a place counts into the fetches' timeouts.
                 let _place = match &places {
                     Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
                     None => None,
                 };
-                Ok(this.read(ids, reading).await)
+                let ids = asked.iter().map(|one| one.id.clone()).collect();
+                let mut read = this.read(ids, reading).await;
+                Ok(asked.into_iter().filter_map(|one| read.remove(&one.id).map(|read| (one, read))).collect())
             }
         })
+    }
+
+    fn paid_by(&self, payer: &Payer) -> Self {
+        let meter = self.ledger.meter(payer.clone(), None);
+        let (client, statistics) = (self.client.metered(meter.clone()), self.statistics.metered(meter));
+        Self { client, statistics, ..self.clone() }
     }
 
     async fn read(&self, ids: Vec<VideoId>, reading: Reading) -> Batch<VideoId> {
@@ -118,8 +174,7 @@ impl VideoSource {
             let lookup = self.cache.peek(EntryKind::Video.kind(), &CacheKeys::video(id)).await;
             let (Lookup::Fresh(entry) | Lookup::Stale(entry)) = lookup else { return None };
             let known: KnownVideo = serde_json::from_slice(&entry.value).ok()?;
-            let believed = known.details_read_at.is_some_and(|at| now < later(at, DETAILS_LAST));
-            (believed && known.video.id == *id).then(|| (id.clone(), known))
+            (known.is_believed(now) && known.video.id == *id).then(|| (id.clone(), known))
         });
         join_all(looks).await.into_iter().flatten().collect()
     }

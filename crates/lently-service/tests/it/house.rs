@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lently_cache::{Budget, CacheConfig, CacheService, Clock, RemoteConfig};
+use lently_cache::{CacheConfig, CacheService, Clock, RemoteConfig};
 use lently_emulator::{Counts, Data, Emulator, EmulatorConfig, Latency};
+use lently_service::ledger::{Budgets, RefreshBudget};
+use lently_service::price::Prices;
 use lently_service::{
     AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, Economy, EngineChoice, Lently,
     ServiceConfig, ServiceError, UserId, UserPlan, keys,
@@ -36,6 +38,7 @@ pub struct Options {
     pub ttl: CacheTtl,
     /// When its clock starts.
     pub start: &'static str,
+    pub budgets: Budgets,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
             directory: None,
             ttl: CacheTtl::default(),
             start: NOON,
+            budgets: Budgets::default(),
         }
     }
 }
@@ -85,13 +89,14 @@ impl House {
         Self::beside(emulator, options).await
     }
 
-    /// The same on an emulator that is there.
+    /// The same on an emulator that is there, perhaps another house's too.
     pub async fn beside(emulator: impl Into<Arc<Emulator>>, options: Options) -> Self {
         let emulator = emulator.into();
         let directory = tempfile::tempdir().expect("a directory");
         let database = options.directory.as_deref().unwrap_or(directory.path()).join("lently.db");
         let clock = Clock::manual(options.start.parse().expect("a time"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let refreshes = RefreshBudget::default();
         let cache = CacheService::open(CacheConfig {
             kinds: &keys::KINDS,
             prefix: "test:".to_owned(),
@@ -99,7 +104,7 @@ impl House {
             remote: options.remote,
             clock: clock.clone(),
             tasks: tasks.clone(),
-            budget: Budget::UNLIMITED,
+            budget: refreshes.budget(),
             max_value_bytes: 16 << 20,
         })
         .await
@@ -130,6 +135,9 @@ impl House {
                 max_queued: options.max_queued,
                 default_plan: options.default_plan,
                 economy: options.economy,
+                budgets: options.budgets,
+                prices: Prices::built_in(),
+                refreshes,
             },
             cache,
         )

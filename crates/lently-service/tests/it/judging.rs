@@ -130,7 +130,7 @@ async fn a_degraded_analysis_is_made_again_soon() {
 }
 
 #[tokio::test]
-async fn pages_read_before_the_quota_was_used_up_are_analyzed_and_the_rest_is_read_soon() {
+async fn pages_read_before_the_quota_was_used_up_are_analyzed_and_the_rest_is_read_when_it_is_there_again() {
     let house = House::with(Options { latency: slow(), ..Options::default() }).await;
     let wanted = lently_service::AnalysisRequest { max_comments: 200, ..request(plain()) };
     let (progress, mut steps) = watch::channel(Progress::default());
@@ -153,6 +153,13 @@ async fn pages_read_before_the_quota_was_used_up_are_analyzed_and_the_rest_is_re
     let cached = house.analyze(&wanted).await.expect("a hit");
     assert!(cached.cached && cached.ttl <= Duration::from_secs(300), "{:?}", cached.ttl);
     house.clock.advance(Duration::from_secs(301));
+    let asked = house.counts().units;
+    house.analyze(&wanted).await.expect("of what there is");
+    assert_eq!(house.counts().units, asked, "the quota is not there again before midnight, and nobody asks");
+    house.clock.advance(Duration::from_secs(20 * 3_600));
     let coverage = body(&house.analyze(&wanted).await.expect("an analysis")).report.coverage;
-    assert_eq!((coverage.read, coverage.basis.as_str()), (200, "the limit of 200 comments was reached"));
+    let basis = "the limit of 200 comments was reached; \
+         read in full at 2026-11-24 12:00 UTC, and checked at 2026-11-25 08:05 UTC";
+    assert_eq!((coverage.read, coverage.basis.as_str()), (200, basis));
+    assert_eq!(house.counts().units, asked + 2, "the pages that were missing");
 }

@@ -12,6 +12,7 @@ mod hits;
 mod jobs;
 mod judging;
 mod keeping;
+mod ledger;
 mod redis;
 mod stale;
 mod users;

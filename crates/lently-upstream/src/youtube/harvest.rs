@@ -448,7 +448,9 @@ impl Reading {
 
 /// Whether what was read by then is worth keeping. A used-up quota is a reason more: its pages cannot be bought again today.
 fn may_go_on_later(error: &UpstreamError) -> bool {
-    error.is_retryable() || matches!(error, UpstreamError::QuotaExhausted { .. })
+    let no_quota =
+        matches!(error, UpstreamError::QuotaExhausted { .. } | UpstreamError::QuotaSetAside { .. });
+    error.is_retryable() || no_quota
 }
 
 fn circle() -> UpstreamError {

@@ -1,8 +1,11 @@
 //! The Gemini client over the wire.
 
+use std::sync::{Arc, Mutex};
+
 use axum::response::Response;
 use lently_upstream::{
-    GeminiClient, GeminiConfig, GenerateRequest, Generated, TokenUsage, Unusable, UpstreamError,
+    Expense, GeminiClient, GeminiConfig, GenerateRequest, Generated, Meter, TokenUsage, Unusable,
+    UpstreamError,
 };
 use serde_json::{Value, json};
 
@@ -85,4 +88,28 @@ async fn what_is_misconfigured_says_so_without_the_key() {
         assert!(!matches!(error, UpstreamError::BadRequest { .. }), "{said}");
         assert_eq!(upstream.asked().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_meter_is_told_before_each_attempt_and_of_what_an_answer_took() {
+    let upstream = Upstream::answering([limited(json!("0s")), answer("{\"a", "MAX_TOKENS")]).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let book = Arc::clone(&told);
+    let meter = Meter::new(move |expense| {
+        book.lock().expect("the book").push(expense);
+        std::future::ready(Ok(None))
+    });
+    let client = GeminiClient::new(upstream.gemini_config()).expect("a client").metered(meter);
+    client.generate_json(&request()).await.expect_err("a useless answer");
+    let told = told.lock().expect("the book");
+    let [
+        Expense::Asking { bytes, max_output_tokens: 100, .. },
+        Expense::Asking { .. },
+        Expense::Answered { model, usage },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert!(*bytes >= 9, "all that is sent");
+    assert_eq!((model.as_str(), *usage), ("gemini-3.5-flash-lite", TokenUsage { input: 10, output: 5 }));
 }

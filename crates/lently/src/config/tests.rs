@@ -317,3 +317,25 @@ fn the_documents_list_every_variable_with_its_default_and_no_other() {
     let rows = ["| `YOUTUBE", "| `GEMINI", "| `ADMIN", "| `REDIS", "| `LENTLY", "| `DATABASE", "| `OTEL"];
     assert_eq!(rows.iter().map(|row| listed(reference, row)).sum::<usize>(), VARIABLES.len());
 }
+
+#[test]
+fn budgets_are_read_and_refused_with_their_range() {
+    let found = config(&[
+        ("LENTLY_YOUTUBE_UNITS_PER_DAY", "50000"),
+        ("LENTLY_YOUTUBE_KEPT_RATIO", "0.5"),
+        ("LENTLY_GEMINI_DOLLARS_PER_DAY", "1.25"),
+    ]);
+    let budgets = found.expect("a configuration").budgets;
+    assert_eq!((budgets.shared_units, budgets.search_units), (50_000, 100));
+    assert_eq!((budgets.kept_share, budgets.gemini_micro_dollars), (0.5, Some(1_250_000)));
+    for (name, value) in [
+        ("LENTLY_YOUTUBE_UNITS_PER_DAY", "-1"),
+        ("LENTLY_YOUTUBE_KEPT_RATIO", "1.5"),
+        ("LENTLY_YOUTUBE_KEPT_RATIO", "NaN"),
+        ("LENTLY_GEMINI_DOLLARS_PER_DAY", "inf"),
+        ("LENTLY_PRICES_FILE", "/nowhere/prices.json"),
+    ] {
+        let error = config(&[(name, value)]).expect_err("a refusal");
+        assert_eq!(error.variable, name);
+    }
+}

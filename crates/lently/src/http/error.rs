@@ -183,6 +183,7 @@ fn of_upstream(error: &UpstreamError, code: &'static str, told: String) -> Probl
     match error {
         UpstreamError::VideoNotFound => with(StatusCode::NOT_FOUND),
         UpstreamError::CommentsDisabled | UpstreamError::Forbidden { .. } => with(StatusCode::CONFLICT),
+        UpstreamError::QuotaSetAside { .. } => with(StatusCode::SERVICE_UNAVAILABLE).retry_after(BUSY_RETRY),
         UpstreamError::QuotaExhausted { until } => with(StatusCode::SERVICE_UNAVAILABLE).until(*until),
         UpstreamError::RateLimited { retry_after } => {
             with(StatusCode::SERVICE_UNAVAILABLE).retry_after(retry_after.unwrap_or(BUSY_RETRY))

@@ -154,9 +154,10 @@ async fn a_client_says_what_it_takes() {
     let kept = ask("only-if-cached").await.expect(200);
     assert_eq!(kept.header("cache-status"), "Lently; hit; ttl=-1; detail=memory-only-if-cached");
     ask("only-if-cached, max-stale=0").await.problem(504, "not-cached");
-    house.emulator.set_fault(Some(Fault { kind: FaultKind::QuotaExceeded, method: None, times: None }));
-    ask("no-cache").await.problem(503, "quota-exhausted");
-    ask("max-stale=0").await.problem(503, "quota-exhausted");
+    let kind = FaultKind::RateLimited { retry_after: Some(60) };
+    house.emulator.set_fault(Some(Fault { kind, method: None, times: None }));
+    ask("no-cache").await.problem(503, "rate-limited");
+    ask("max-stale=0").await.problem(503, "rate-limited");
     let excused = ask("max-stale").await.expect(200);
     assert_eq!(excused.json()["title"], "as it was");
     house.emulator.set_fault(None);

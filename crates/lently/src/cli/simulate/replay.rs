@@ -8,8 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 use lently_analysis::grouped;
-use lently_cache::{Budget, CacheConfig, CacheService, Clock, RemoteConfig};
+use lently_cache::{CacheConfig, CacheService, Clock, RemoteConfig};
 use lently_emulator::{Counts, Data, Emulator, EmulatorConfig, Latency, World};
+use lently_service::ledger::{Budgets, RefreshBudget};
+use lently_service::price::Prices;
 use lently_service::{
     AnalysisAnswer, AnalysisRequest, AnalysisSource, CacheTtl, EngineChoice, Lently, Progress, ServiceConfig,
     UserId, UserPlan, keys,
@@ -29,6 +31,8 @@ use crate::cli::{CliError, bench::SERVICES_LATENCY, chain, tell};
 const KEY: &str = "simulation";
 /// Room for a day of analyses; what does not fit is found in the store.
 const MEMORY_BYTES: u64 = 1 << 30;
+/// A day's budget of each quota, which no day comes near: what is spent is to be seen, not bounded.
+const UNITS: u64 = 1 << 40;
 /// Calls to Gemini that run side by side for one analysis.
 const SIDE_BY_SIDE: u64 = 4;
 /// What an answer out of memory takes, with HTTP around it (`lently bench latency`, read 2026-11-27).
@@ -64,6 +68,7 @@ impl Replay {
         let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
         let (tasks, stop, clock) =
             (TaskTracker::new(), CancellationToken::new(), Clock::manual(super::workload::START));
+        let refreshes = RefreshBudget::default();
         let cache = CacheService::open(CacheConfig {
             kinds: &keys::KINDS,
             prefix: String::new(),
@@ -71,7 +76,7 @@ impl Replay {
             remote: RemoteConfig::None,
             clock: clock.clone(),
             tasks: tasks.clone(),
-            budget: Budget::UNLIMITED,
+            budget: refreshes.budget(),
             max_value_bytes: 64 << 20,
         })
         .await
@@ -96,6 +101,14 @@ impl Replay {
             max_queued: 64,
             default_plan: UserPlan::Unlimited,
             economy: policy.economy(),
+            budgets: Budgets {
+                shared_units: UNITS,
+                stats_units: UNITS,
+                search_units: UNITS,
+                ..Budgets::default()
+            },
+            prices: Prices::built_in(),
+            refreshes,
         };
         let lently = Lently::open(service, cache.clone()).await.map_err(|error| failed(&error))?;
         Ok(Self { policy, world, emulator, lently, cache, clock, tasks, stop, _folder: folder })

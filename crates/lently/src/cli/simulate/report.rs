@@ -2,9 +2,10 @@
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use lently_analysis::grouped;
-use lently_service::price;
+use lently_service::price::Prices;
 
 use super::outcome::{Compared, Comparison, STATISTICS_A_DAY, UNITS_A_DAY};
+use super::workload::START;
 use crate::{cli::CliError, report::Paint};
 
 /// The model whose prices the dollars are in: what Lently asks where nothing is configured.
@@ -96,7 +97,11 @@ fn answer(compared: &Compared) -> [String; 8] {
 
 pub(super) fn dollars(tokens_in: f64, tokens_out: f64) -> f64 {
     // Of a million of each, so that little is not rounded away.
-    let price = |tokens_in, tokens_out| price::micro_dollars(MODEL, tokens_in, tokens_out) as f64 / 1e6;
+    let prices = Prices::built_in();
+    let price = |tokens_in, tokens_out| {
+        let micro_dollars = prices.micro_dollars(MODEL, START, tokens_in, tokens_out);
+        micro_dollars.expect("the table has the model that is asked by default") as f64 / 1e6
+    };
     (tokens_in * price(1_000_000, 0) + tokens_out * price(0, 1_000_000)) / 1e6
 }
 
