@@ -8,7 +8,9 @@ mod client;
 mod demo;
 mod doctor;
 mod emulate;
+mod estimate;
 mod input;
+mod ledger;
 mod serve;
 mod simulate;
 
@@ -29,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   lently analyze https://www.youtube.com/watch?v=dQw4w9WgXcQ
   lently analyze comments.info.json --json > analysis.json
+  lently estimate dQw4w9WgXcQ --max-comments 5000
   lently serve
   lently demo --once
   lently cache pattern 'comments:*' --dry-run
@@ -59,6 +62,10 @@ enum Color {
 enum Command {
     /// Analyze videos or files of comments.
     Analyze(analyze::Args),
+    /// Tell what an analysis would cost, and spend nothing.
+    Estimate(estimate::Args),
+    /// Tell what was spent today, by whom, and what is left.
+    Ledger(ledger::Args),
     /// Serve the HTTP API on loopback.
     Serve(serve::Args),
     /// Show it all at work with sample videos, without a key.
@@ -182,6 +189,8 @@ pub fn run() -> ExitCode {
     let result = runtime.block_on(async {
         let result = match cli.command {
             Command::Analyze(args) => analyze::run(args, terminal).await,
+            Command::Estimate(args) => estimate::run(args).await,
+            Command::Ledger(args) => ledger::run(args).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args, terminal).await,
             Command::Emulate(args) => emulate::run(args).await,

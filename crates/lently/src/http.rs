@@ -20,6 +20,7 @@ mod error;
 mod extract;
 mod guard;
 mod idempotency;
+mod ledger;
 mod observe;
 mod prefer;
 

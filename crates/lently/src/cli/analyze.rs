@@ -58,7 +58,7 @@ pub(super) struct Args {
     no_cache: bool,
 }
 
-fn parse_max_comments(text: &str) -> Result<u32, String> {
+pub(super) fn parse_max_comments(text: &str) -> Result<u32, String> {
     let expected =
         || format!("expected a whole number from 1, of a video up to {}", grouped(MAX_COMMENTS.into()));
     text.parse().ok().filter(|count| *count > 0).ok_or_else(expected)

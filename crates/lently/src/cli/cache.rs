@@ -3,7 +3,7 @@
 mod explained;
 
 use lently_cache::{Controls, Lookup, Pattern, PatternReport};
-use lently_service::{CommentsRequest, EntryKind, UserPlan, keys::CacheKeys};
+use lently_service::{CommentsRequest, EntryKind, Payer, UserPlan, keys::CacheKeys};
 use lently_upstream::{CommentOrder, VideoRef};
 use reqwest::Method;
 use serde::Deserialize;
@@ -227,7 +227,7 @@ fn dry_run(pattern: &Pattern, report: PatternReport) -> Value {
 
 async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
     let (mut warmed, mut failed) = (0, 0);
-    let youtube = app.lently.youtube();
+    let youtube = &app.lently.youtube().paid_by(Payer::warm());
     let ids: Vec<_> = videos.iter().map(|video| video.video_id.clone()).collect();
     let metadata = youtube.get_videos_metadata_cached(&ids, &Controls::DEFAULT).await;
     for (video_id, metadata) in ids.iter().zip(metadata) {

@@ -79,7 +79,7 @@ fn path_of(id: &AnalysisId) -> String {
 }
 
 impl StartBody {
-    fn into_request(self) -> Result<AnalysisRequest, Problem> {
+    pub(super) fn into_request(self) -> Result<AnalysisRequest, Problem> {
         let video: VideoRef = self.video_url_or_id.parse().map_err(|error: lently_upstream::RefError| {
             Problem::invalid("video_url_or_id", error.to_string())
         })?;

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    analysis, auth, cache_admin, error::Problem, guard, idempotency::IdempotencyKeys, observe, system, usage,
-    warm, youtube,
+    analysis, auth, cache_admin, error::Problem, guard, idempotency::IdempotencyKeys, ledger, observe,
+    system, usage, warm, youtube,
 };
 use crate::app::App;
 
@@ -70,10 +70,11 @@ fn routes() -> Vec<Route> {
     vec![
         // Users: analyses.
         post(User, "/api/analysis/start", "begin an analysis, or get it if it is there", analysis::start),
+        post(User, "/api/analysis/estimate", "what an analysis would cost; spends nothing", ledger::estimate),
         get(User, "/api/analysis/{analysis_id}", "a result, or how far it is", analysis::read),
         delete(User, "/api/analysis/{analysis_id}", "erase an analysis from your history", analysis::erase),
         get(User, "/api/analyses", "your analyses, the latest first", analysis::list),
-        get(User, "/api/usage", "your plan and what you used of it", usage::read),
+        get(User, "/api/usage", "your plan, what you used of it, and what you spent today", usage::read),
         // Users: YouTube's data.
         get(User, "/api/youtube/videos/{video_id}", "a video's metadata", youtube::video),
         get(User, "/api/youtube/videos/{video_id}/comments", "a video's comments", youtube::comments),
@@ -95,6 +96,7 @@ fn routes() -> Vec<Route> {
         delete(Admin, "/api/cache/pattern", "forget all keys that match, or count them", cache_admin::delete_pattern),
         delete(Admin, "/api/cache/all", "forget everything", cache_admin::flush),
         post(Admin, "/api/cache/warm", "store entries, fetch videos", warm::warm),
+        get(Admin, "/api/ledger", "what was spent in a day, by whom, and what is left", ledger::read),
         put(Admin, "/api/users/{user_id}/plan", "change a user's plan", usage::set_plan),
     ]
 }

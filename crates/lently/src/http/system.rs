@@ -1,15 +1,16 @@
 //! How the server is: index, health, probes and numbers. Nothing here costs a unit or a token.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::app::Metrics;
+use crate::app::{App, Metrics};
 use axum::{
     Json,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use serde_json::json;
+use lently_service::ledger::BucketReport;
+use serde_json::{Value, json};
 
 use super::{
     error::Problem,
@@ -60,8 +61,15 @@ pub(super) async fn health(State(state): State<HttpState>) -> Response {
             "repairs": app.cache.repairs(),
         },
         "store": if store_up { "up" } else { "down" },
+        // As far as this node knows: nothing is asked for it.
+        "quota": app.lently.ledger().buckets().iter().map(|bucket| (bucket.bucket, quota(bucket))).collect::<BTreeMap<_, _>>(),
     });
     Json(body).into_response()
+}
+
+/// What is left of a quota. One that is used up is no fault: what is kept is served meanwhile.
+fn quota(bucket: &BucketReport) -> Value {
+    json!({ "left_units": bucket.left_units, "empty": bucket.left_units == 0, "used_up": bucket.used_up })
 }
 
 /// The process lives.
@@ -85,11 +93,38 @@ pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
     metrics::counter!("lently_youtube_quota_units_total").absolute(spending.quota_units);
     metrics::counter!("lently_gemini_tokens_total", "direction" => "in").absolute(spending.tokens_in);
     metrics::counter!("lently_gemini_tokens_total", "direction" => "out").absolute(spending.tokens_out);
+    publish_ledger(&state.app);
     #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
     metrics::gauge!("lently_cache_repairs_owed").set(state.app.cache.repairs().owed as f64);
     metrics::gauge!("lently_cache_remote_up").set(f64::from(u8::from(state.app.cache.health().is_up())));
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, state.app.metrics.as_ref().map(Metrics::render).unwrap_or_default()).into_response()
+}
+
+/// The fleet's day as far as this node knows; begins anew at midnight Pacific Time, so these are gauges. Users are no labels.
+#[expect(clippy::cast_precision_loss, reason = "exact up to nine thousand million dollars")]
+fn publish_ledger(app: &App) {
+    let ledger = app.lently.ledger();
+    for bucket in ledger.buckets() {
+        for (name, units) in [
+            ("lently_ledger_spent_units", bucket.spent_units),
+            ("lently_ledger_reserved_units", bucket.reserved_units),
+            ("lently_ledger_limit_units", bucket.limit_units),
+            ("lently_ledger_left_units", bucket.left_units),
+        ] {
+            metrics::gauge!(name, "bucket" => bucket.bucket).set(units as f64);
+        }
+    }
+    for model in ledger.models() {
+        let gauge = |name| metrics::gauge!(name, "model" => model.model.clone());
+        gauge("lently_ledger_gemini_calls").set(model.calls as f64);
+        gauge("lently_ledger_gemini_micro_dollars").set(model.micro_dollars.unwrap_or_default() as f64);
+        gauge("lently_ledger_gemini_unpriced_answers").set(model.unpriced_answers as f64);
+        for (direction, tokens) in [("in", model.tokens_in), ("out", model.tokens_out)] {
+            let labels = [("model", model.model.clone()), ("direction", direction.to_owned())];
+            metrics::gauge!("lently_ledger_gemini_tokens", &labels).set(tokens as f64);
+        }
+    }
 }
 
 /// There is nothing at this path.

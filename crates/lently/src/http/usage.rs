@@ -1,7 +1,7 @@
 //! Plans and usage over HTTP.
 
 use axum::{Json, extract::State};
-use lently_service::{ServiceError, Usage, UserId, UserPlan};
+use lently_service::{ServiceError, Usage, UserId, UserPlan, UserReport};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,12 +11,23 @@ use super::{
     routes::HttpState,
 };
 
-/// The user's plan and usage.
+/// The body of a usage.
+#[derive(Serialize)]
+pub(super) struct UsageBody {
+    #[serde(flatten)]
+    usage: Usage,
+    /// What the user spent of the quotas and on Gemini.
+    today: UserReport,
+}
+
+/// The user's plan and usage, and what was spent for them today.
 pub(super) async fn read(
     State(state): State<HttpState>,
     CurrentUser(user): CurrentUser,
-) -> Result<Json<Usage>, Problem> {
-    Ok(Json(state.app.lently.usage(&user).await?))
+) -> Result<Json<UsageBody>, Problem> {
+    let usage = state.app.lently.usage(&user).await?;
+    let today = state.app.lently.ledger().spent_by(&user).await?;
+    Ok(Json(UsageBody { usage, today }))
 }
 
 /// The body of a change of plan.

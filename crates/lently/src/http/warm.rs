@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State};
 use bytes::Bytes;
 use lently_cache::{Controls, Cost, WarmEntry};
-use lently_service::{Cached, CachedYouTubeService, CommentsRequest, ServiceError, UserPlan, shape};
+use lently_service::{Cached, CachedYouTubeService, CommentsRequest, Payer, ServiceError, UserPlan, shape};
 use lently_upstream::{CommentOrder, Video, VideoId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -80,7 +80,7 @@ pub(super) async fn warm(
     let entries: Vec<WarmEntry> =
         body.entries.into_iter().map(|entry| entry.check(&state)).collect::<Result<_, _>>()?;
     let report = state.app.cache.warm(entries).await;
-    let youtube = state.app.lently.youtube();
+    let youtube = &state.app.lently.youtube().paid_by(Payer::warm());
     let metadata = youtube.get_videos_metadata_cached(&body.videos, &Controls::DEFAULT).await;
     let mut videos = Vec::with_capacity(body.videos.len());
     for (video_id, video) in body.videos.into_iter().zip(metadata) {

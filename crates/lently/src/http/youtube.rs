@@ -1,7 +1,7 @@
 //! YouTube's data over HTTP, out of the cache where it has it. The bodies are the service's, unparsed.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use lently_service::CommentsRequest;
+use lently_service::{CommentsRequest, Payer};
 use lently_upstream::{CommentOrder, VideoId};
 use serde::Deserialize;
 
@@ -18,11 +18,13 @@ use super::{
 /// A video's metadata.
 pub(super) async fn video(
     State(state): State<HttpState>,
+    CurrentUser(user): CurrentUser,
     Id(video_id): Id<VideoId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let controls = controls(&headers);
-    let video = state.app.lently.youtube().get_video_metadata_cached(&video_id, &controls).await?;
+    let youtube = state.app.lently.youtube().paid_by(Payer::interactive(user));
+    let video = youtube.get_video_metadata_cached(&video_id, &controls).await?;
     Ok(CachedJson::of_cached(video, controls.no_cache).respond_to(&headers))
 }
 
@@ -50,7 +52,8 @@ pub(super) async fn comments(
     let CommentsQuery { max_comments, order, include_replies } = query;
     let request = CommentsRequest { video_id, max_comments, order, include_replies };
     let (plan, controls) = (state.plan_of(&user).await?, controls(&headers));
-    let comments = lently.youtube().fetch_comments_cached(&request, plan, &controls).await?;
+    let youtube = lently.youtube().paid_by(Payer::interactive(user));
+    let comments = youtube.fetch_comments_cached(&request, plan, &controls).await?;
     Ok(CachedJson::of_cached(comments, controls.no_cache).respond_to(&headers))
 }
 
@@ -64,11 +67,12 @@ pub(super) struct TranscriptQuery {
 /// A video's transcript.
 pub(super) async fn transcript(
     State(state): State<HttpState>,
+    CurrentUser(user): CurrentUser,
     Id(video_id): Id<VideoId>,
     Params(query): Params<TranscriptQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let youtube = state.app.lently.youtube();
+    let youtube = state.app.lently.youtube().paid_by(Payer::interactive(user));
     let (lang, controls) = (query.lang.as_deref(), controls(&headers));
     let transcript = youtube.get_transcript_cached(&video_id, lang, &controls).await?;
     Ok(CachedJson::of_cached(transcript, controls.no_cache).respond_to(&headers))

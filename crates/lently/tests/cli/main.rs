@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod doctor;
 mod emulated;
+mod ledger;
 mod simulate;
 mod traces;
 

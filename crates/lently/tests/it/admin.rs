@@ -76,6 +76,14 @@ fn case(route: &RouteInfo) -> Case {
             ..right("/api/cache/all?confirm=CONFIRM_FLUSH")
         },
         "/api/cache/warm" => warm_case(),
+        "/api/ledger" => Case {
+            bad: vec![
+                bad("/api/ledger?day=today", 422),
+                bad("/api/ledger?day=2026-13-01", 422),
+                bad("/api/ledger?user=local", 422),
+            ],
+            ..right("/api/ledger?day=2026-11-29")
+        },
         "/api/users/{user_id}/plan" => Case {
             body: Some(json!({ "plan": "pro" })),
             bad: vec![
@@ -138,7 +146,7 @@ async fn call(
 
 fn admin_routes() -> Vec<RouteInfo> {
     let routes: Vec<_> = route_table().into_iter().filter(|route| route.who == Who::Admin).collect();
-    assert_eq!(routes.len(), 10);
+    assert_eq!(routes.len(), 11);
     routes
 }
 
