@@ -169,4 +169,7 @@ async fn a_client_says_what_it_takes() {
     let nothing = format!("/api/youtube/videos/{}/comments", plain());
     let unread = send(house.request("GET", &nothing).header("Cache-Control", "only-if-cached")).await;
     unread.problem(504, "not-cached");
+    // Last, for it is believed until the quota is whole again.
+    house.emulator.set_fault(Some(Fault { kind: FaultKind::QuotaExceeded, method: None, times: None }));
+    ask("no-cache").await.problem(503, "quota-exhausted");
 }
