@@ -287,15 +287,15 @@ impl Ledger {
         let lines = inner.book.pending();
         let day = inner.book.today();
         let written = async {
-            if !lines.is_empty() {
-                inner.store.add_to_ledger(&lines).await?;
-                inner.book.written(&lines);
+            if lines.is_empty() {
+                inner.store.ledger_sums(day).await
+            } else {
+                inner.store.add_to_ledger(&lines, day).await
             }
-            inner.store.ledger_sums(day).await
         };
         match written.await {
             Ok(sums) => {
-                inner.book.stored(day, &sums);
+                inner.book.written(&lines, day, &sums);
                 if inner.store_failed.swap(false, Ordering::Relaxed) {
                     tracing::info!("the ledger is written again");
                 }

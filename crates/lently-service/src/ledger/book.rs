@@ -117,24 +117,16 @@ impl Book {
         self.page().pending.clone()
     }
 
-    /// What was `pending` is written.
-    pub(super) fn written(&self, lines: &BTreeMap<Line, u64>) {
+    /// What was `pending` is written, and this is what the store has of a day since, whoever wrote it. Both at once: what is told in
+    /// between, without what others wrote there, would hide as much as was just written behind their greater sum.
+    pub(super) fn written(&self, lines: &BTreeMap<Line, u64>, day: PacificDay, sums: &Amounts) {
         let mut page = self.page();
-        let day = page.day;
         for (line, amount) in lines {
             if let Some(left) = page.pending.get_mut(line) {
                 *left = left.saturating_sub(*amount);
             }
-            if line.day == day {
-                *page.stored.entry(line.counter.clone()).or_default() += amount;
-            }
         }
         page.pending.retain(|_, amount| *amount > 0);
-    }
-
-    /// What the store has of a day.
-    pub(super) fn stored(&self, day: PacificDay, sums: &Amounts) {
-        let mut page = self.page();
         if page.day == day {
             raise(&mut page.stored, sums);
         }

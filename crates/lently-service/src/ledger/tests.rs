@@ -146,7 +146,13 @@ async fn nodes_that_take_at_once_take_no_more_than_there_is() {
     }
     let taking = (0..90).map(|number| call(&ledgers[number % 3], Purpose::Interactive, Method::Videos));
     let taken = futures::future::join_all(taking).await;
-    assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 50);
+    let mut taken = taken.iter().filter(|taken| taken.is_ok()).count();
+    assert!(taken <= 50, "{taken}");
+    // What is on its way from set aside to counted may be taken for both; afterwards all there is can be had.
+    while call(&ledgers[0], Purpose::Interactive, Method::Videos).await.is_ok() {
+        taken += 1;
+    }
+    assert_eq!(taken, 50);
     let until = "2026-11-25T08:00:00Z".parse().expect("a time");
     let late = call(&ledgers[2], Purpose::Interactive, Method::Videos).await.expect_err("all is spent");
     assert_eq!(late, UpstreamError::QuotaExhausted { until });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use lently_cache::Amounts;
 use lently_upstream::PacificDay;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
 use super::Store;
 use crate::error::ServiceError;
@@ -33,8 +33,12 @@ impl Store {
         Ok(names)
     }
 
-    /// Adds to the lines and to the sums of their counters, all or none.
-    pub(crate) async fn add_to_ledger(&self, lines: &BTreeMap<Line, u64>) -> Result<(), ServiceError> {
+    /// Adds to the lines and to the sums of their counters, all or none, and returns the sums of a day since.
+    pub(crate) async fn add_to_ledger(
+        &self,
+        lines: &BTreeMap<Line, u64>,
+        day: PacificDay,
+    ) -> Result<Amounts, ServiceError> {
         let mut rows = lines.clone();
         for (line, amount) in lines {
             let sum = Line { user: String::new(), purpose: String::new(), ..line.clone() };
@@ -54,19 +58,15 @@ impl Store {
             );
             statement.build().execute(&mut *transaction).await?;
         }
+        let sums = sums(&mut transaction, day).await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(sums)
     }
 
     /// What all who share this store spent on a day, by counter.
     pub(crate) async fn ledger_sums(&self, day: PacificDay) -> Result<Amounts, ServiceError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT counter, amount FROM ledger WHERE day = ?1 AND user_id = '' AND purpose = ''",
-        )
-        .bind(day.to_string())
-        .fetch_all(self.pool().await?)
-        .await?;
-        Ok(rows.into_iter().map(|(counter, amount)| (counter, whole(amount))).collect())
+        let mut connection = self.pool().await?.acquire().await?;
+        Ok(sums(&mut connection, day).await?)
     }
 
     /// Who spent it: the lines of a day in the order in which they were begun, at most so many.
@@ -86,6 +86,15 @@ impl Store {
         let line = |(user, purpose, counter, amount)| (Line { day, user, purpose, counter }, whole(amount));
         Ok(rows.into_iter().map(line).collect())
     }
+}
+
+async fn sums(connection: &mut SqliteConnection, day: PacificDay) -> Result<Amounts, sqlx::Error> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT counter, amount FROM ledger WHERE day = ?1 AND user_id = '' AND purpose = ''")
+            .bind(day.to_string())
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(counter, amount)| (counter, whole(amount))).collect())
 }
 
 pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
