@@ -281,6 +281,10 @@ impl Maker {
         payer: &Payer,
     ) -> Summary {
         let Engine::Gemini(gemini) = engine else { return Summary::default() };
+        if report.coverage.read == 0 {
+            // Nobody has said anything, and that is said already.
+            return Summary::default();
+        }
         let locally = |why: String, may_pass| {
             Some(Degraded { reason: format!("the summary was written locally: {why}"), may_pass })
         };

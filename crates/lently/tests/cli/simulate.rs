@@ -48,6 +48,17 @@ fn a_plain_cache_pays_again_when_its_time_is_over_and_lently_for_nothing_that_it
 }
 
 #[test]
+fn gemini_is_asked_nothing_about_a_video_without_comments() {
+    let comparison =
+        simulate(&Machine::new(), "0,a,LentlyVid01\n", &["--median", "0.001", "--policy", "no-cache"]);
+    let outcome = of(&comparison, "no cache");
+    assert_eq!(
+        (&outcome["units"], &outcome["summaries"], &outcome["tokens_in"]),
+        (&2.into(), &0.into(), &0.into())
+    );
+}
+
+#[test]
 fn new_comments_are_paid_for_and_seen() {
     let args = [
         "simulate",

@@ -95,7 +95,7 @@ impl Oracle {
             spent.tokens_in += tokens_in;
             spent.tokens_out += tokens_out;
         }
-        spent.summaries = u64::from(fetched.summaries.insert(digest));
+        spent.summaries = u64::from(!wanted.is_empty() && fetched.summaries.insert(digest));
         Answered { hit: false, spent, ..nothing }
     }
 }
