@@ -23,6 +23,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+mod asides;
 mod tags;
 
 use crate::{
@@ -119,7 +120,7 @@ impl Disk {
 
     pub(crate) async fn set(&self, key: &str, stored: Bytes, ttl: Duration) -> Result<(), CacheError> {
         let key = key.to_owned();
-        let max_bytes = self.0.max_bytes;
+        let (max_bytes, path) = (self.0.max_bytes, self.0.path.clone());
         let trim = self.0.is_to_be_swept(stored.len() as u64);
         self.write(move |connection, now| {
             let expires_at = now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
@@ -130,7 +131,11 @@ impl Disk {
                          written_at = excluded.written_at, expires_at = excluded.expires_at",
                 )?
                 .execute(params![key, &stored[..], stored.len() as i64, now, expires_at])?;
-            if trim { trim_to(connection, max_bytes, now) } else { Ok(()) }
+            if trim {
+                asides::drop_old(&path, now);
+                trim_to(connection, max_bytes, now)?;
+            }
+            Ok(())
         })
         .await
     }
@@ -230,12 +235,27 @@ impl Disk {
                     .query_row([key], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
                     .optional()?;
                 if let Some((size, head)) = found {
-                    report.keys += 1;
-                    report.bytes += size.unsigned_abs();
-                    report.cost = report.cost + envelope::cost_of(&head);
+                    let (cost, times) = (envelope::cost_of(&head), envelope::kept_between(&head));
+                    report.add(size.unsigned_abs(), cost, times);
                 }
             }
             Ok(report)
+        })
+        .await
+    }
+
+    /// The keys of values within their retention that match.
+    pub(crate) async fn keys(&self, pattern: &Pattern) -> Result<Vec<String>, CacheError> {
+        let pattern = pattern.clone();
+        self.read(move |connection, now| matching(connection, &pattern, now)).await
+    }
+
+    /// Drops what has expired now and not at the next round; how many there were.
+    pub(crate) async fn sweep(&self) -> Result<u64, CacheError> {
+        let (max_bytes, path) = (self.0.max_bytes, self.0.path.clone());
+        self.write(move |connection, now| {
+            asides::drop_old(&path, now);
+            trim_to(connection, max_bytes, now)
         })
         .await
     }
@@ -314,9 +334,8 @@ async fn sweep_now_and_then(disk: Weak<Inner>) {
     loop {
         every.tick().await;
         let Some(disk) = disk.upgrade().map(Disk) else { return };
-        let max_bytes = disk.0.max_bytes;
         // An error is counted, and the next round tries again.
-        let _ = disk.write(move |connection, now| trim_to(connection, max_bytes, now)).await;
+        let _ = disk.sweep().await;
     }
 }
 
@@ -361,10 +380,10 @@ fn open_or_begin_anew(path: &Path, now: Timestamp) -> Result<Connection, CacheEr
     }
 }
 
-/// Keeps the damaged file under another name, for whoever wants to look, and opens a new one.
+/// Keeps the damaged file under another name for a while, for whoever wants to look, and opens a new one.
 fn set_aside(path: &Path, now: Timestamp, reason: &str) -> Result<Connection, CacheError> {
     let unusable = |reason: String| CacheError::Disk { path: path.to_owned(), reason };
-    let aside = path.with_extension(format!("damaged-{}", now.as_millisecond()));
+    let aside = asides::name(path, now);
     tracing::warn!(file = %path.display(), aside = %aside.display(), %reason,
         "the disk cache's file cannot be read; it is set aside and a new one begun");
     fs::rename(path, &aside).map_err(|error| unusable(error.to_string()))?;
@@ -457,15 +476,16 @@ fn matching(connection: &Connection, pattern: &Pattern, now: i64) -> rusqlite::R
     Ok(keys)
 }
 
-/// Drops what has expired, then the oldest until a tenth of the room is free again.
-fn trim_to(connection: &Connection, max_bytes: u64, now: i64) -> rusqlite::Result<()> {
+/// Drops what has expired, which is counted, then the oldest until a tenth of the room is free again.
+fn trim_to(connection: &Connection, max_bytes: u64, now: i64) -> rusqlite::Result<u64> {
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-    connection.prepare_cached("DELETE FROM entries WHERE expires_at <= ?1")?.execute([now])?;
+    let expired = connection.prepare_cached("DELETE FROM entries WHERE expires_at <= ?1")?.execute([now])?;
+    let expired = expired as u64;
     let used: i64 = connection
         .prepare_cached("SELECT coalesce(sum(size), 0) FROM entries")?
         .query_row([], |row| row.get(0))?;
     if used <= max_bytes {
-        return Ok(());
+        return Ok(expired);
     }
     let surplus = used - max_bytes / 10 * 9;
     connection
@@ -475,5 +495,5 @@ fn trim_to(connection: &Connection, max_bytes: u64, now: i64) -> rusqlite::Resul
                  WHERE before < ?1)",
         )?
         .execute([surplus])?;
-    Ok(())
+    Ok(expired)
 }

@@ -460,4 +460,21 @@ pub struct PatternReport {
     pub bytes: u64,
     /// What producing them took, by what is written on them.
     pub cost: Cost,
+    /// When the oldest of them was stored, by what is written on them.
+    pub oldest_at: Option<Timestamp>,
+    /// When the first of them will not be kept any longer.
+    pub next_due_at: Option<Timestamp>,
+}
+
+impl PatternReport {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, bytes: u64, cost: Cost, times: Option<(Timestamp, Timestamp)>) {
+        self.keys += 1;
+        self.bytes += bytes;
+        self.cost = self.cost + cost;
+        if let Some((at, due)) = times {
+            self.oldest_at = Some(self.oldest_at.map_or(at, |oldest| oldest.min(at)));
+            self.next_due_at = Some(self.next_due_at.map_or(due, |next| next.min(due)));
+        }
+    }
 }

@@ -56,6 +56,7 @@ pub(crate) enum Decoded {
 pub(crate) struct Times {
     pub fetched_at: Timestamp,
     pub fresh_until: Timestamp,
+    pub retain_until: Timestamp,
     pub tagged: Tagged,
 }
 
@@ -185,7 +186,13 @@ pub(crate) fn times(stored: &[u8]) -> Option<Times> {
     }
     let (header, _) = Header::read(stored)?;
     let fresh_until = header.fresh_until.min(header.retain_until);
-    Some(Times { fetched_at: header.fetched_at, fresh_until, tagged: header.tagged() })
+    let (fetched_at, retain_until) = (header.fetched_at, header.retain_until);
+    Some(Times { fetched_at, fresh_until, retain_until, tagged: header.tagged() })
+}
+
+/// When a stored value was fetched, and until when it is kept, by its header.
+pub(crate) fn kept_between(stored: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    times(stored).map(|times| (times.fetched_at, times.retain_until))
 }
 
 /// The same header line, for the value that is no longer fresh from `now` on; `None` where there is none that can be read.

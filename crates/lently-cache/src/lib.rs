@@ -118,7 +118,7 @@ pub use self::{
         RepairStats,
         debt::{Change, GivenUp},
     },
-    service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig},
+    service::{CacheConfig, CacheService, MAX_KEY_BYTES, RemoteConfig, Swept, TierHolding},
     stats::{KindStats, Stats},
     tags::{MAX_TAG_BYTES, MAX_TAGS, Tagged, Tags},
     tally::{Amounts, Holding, MAX_TALLY_NAME_BYTES, Part, Sums, Tally, TallyWanted},

@@ -13,7 +13,7 @@ use self::eviction::Sparing;
 use crate::{
     clock::{Tick, later},
     coherence::{Coherence, MEMORY_TRUST, Notice, Ticket, Writing},
-    entry::{Entry, Tier},
+    entry::{Entry, PatternReport, Tier},
     explain::{Difference, NearReport},
     pattern::Pattern,
     service::MAX_KEY_BYTES,
@@ -318,6 +318,29 @@ impl Memory {
             Some(NearReport { key: key.to_string(), tier: Tier::Memory, difference })
         });
         near.take(most).collect()
+    }
+
+    /// What matches and is within its retention.
+    pub(crate) fn measure(&self, pattern: &Pattern, now: Timestamp) -> PatternReport {
+        let mut report = PatternReport::default();
+        for (_, entry) in self.matching(pattern).iter().filter(|(_, entry)| now < entry.retain_until) {
+            let times = Some((entry.fetched_at, entry.retain_until));
+            report.add(entry.value.len() as u64, entry.cost, times);
+        }
+        report
+    }
+
+    /// Drops what is beyond its retention, which no read would serve; how many there were.
+    pub(crate) fn sweep(&self, now: Timestamp) -> u64 {
+        let dropped = Cell::new(0);
+        if let Some(cache) = &self.cache {
+            cache.retain(|_, held| {
+                let over = now >= held.entry.retain_until;
+                dropped.set(dropped.get() + u64::from(over));
+                !over
+            });
+        }
+        dropped.get()
     }
 
     pub(crate) fn matching(&self, pattern: &Pattern) -> Vec<(Arc<str>, Entry)> {

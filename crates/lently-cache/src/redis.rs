@@ -324,14 +324,22 @@ impl RedisClient {
                         continue;
                     };
                     if bytes > 0 {
-                        report.keys += 1;
-                        report.bytes += bytes;
-                        report.cost = report.cost + envelope::cost_of(&head);
+                        report.add(bytes, envelope::cost_of(&head), envelope::kept_between(&head));
                     }
                 }
             }
         }
         Ok(report)
+    }
+
+    /// The keys of values that match, without the prefix; one that moves meanwhile may be told twice.
+    pub(crate) async fn keys(&self, pattern: &Pattern) -> Result<Vec<String>, CacheError> {
+        let mut found = Vec::new();
+        let mut walk = Walk::new(self, pattern);
+        while let Some((_, keys)) = walk.next().await? {
+            found.extend(keys.iter().filter_map(|key| key.strip_prefix(self.prefix())).map(str::to_owned));
+        }
+        Ok(found)
     }
 
     /// The time a `PING` takes; of a cluster, the slowest primary's.

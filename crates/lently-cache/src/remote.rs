@@ -164,6 +164,15 @@ impl Remote {
         }
     }
 
+    /// The keys of values that match; one that moves meanwhile may be told twice.
+    pub(crate) async fn keys(&self, pattern: &Pattern) -> Result<Vec<String>, CacheError> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Disk(disk) => disk.keys(pattern).await,
+            Self::Redis(redis) => redis.keys(pattern).await,
+        }
+    }
+
     /// What is known of tags, in their order.
     pub(crate) async fn tags(&self, tags: &[Arc<str>], now: Timestamp) -> Result<Vec<Told>, CacheError> {
         match self {

@@ -9,6 +9,7 @@ mod looking;
 mod many;
 mod near;
 mod repairing;
+mod retaining;
 mod spans;
 mod tagging;
 mod telling;
@@ -23,7 +24,10 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::config::{CacheConfig, RemoteConfig};
+pub use self::{
+    config::{CacheConfig, RemoteConfig},
+    retaining::{Swept, TierHolding},
+};
 use self::{looking::Sought, repairing::repair_in_time, telling::telling};
 use crate::{
     budget::Budget,
@@ -277,12 +281,7 @@ impl CacheService {
             return self.0.swallow_count(self.0.remote.measure_pattern(pattern).await);
         }
         let now = self.0.clock.now();
-        let kept = self.0.memory.matching(pattern).into_iter().filter(|(_, entry)| now < entry.retain_until);
-        Ok(kept.fold(PatternReport::default(), |sum, (_, entry)| PatternReport {
-            keys: sum.keys + 1,
-            bytes: sum.bytes + entry.value.len() as u64,
-            cost: sum.cost + entry.cost,
-        }))
+        Ok(self.0.memory.measure(pattern, now))
     }
 
     /// Deletes all keys of this cache, and none that lies beside them in the same Redis; how many there were.

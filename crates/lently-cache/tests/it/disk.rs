@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use bytes::Bytes;
-use lently_cache::{CacheConfig, CacheError, CacheService, Cost, Pattern, RemoteConfig, Tier};
+use lently_cache::{CacheConfig, CacheError, CacheService, Cost, Pattern, Policy, RemoteConfig, Tier};
 use tempfile::TempDir;
 
 use crate::support::{config, disk, look, manual_clock, on_disk, open, open_with, policy, put};
@@ -194,4 +194,45 @@ async fn reads_go_on_while_another_process_holds_the_write_lock() {
     let (stored, ()) = tokio::join!(futures::future::join_all(writers), reading);
     assert!(stored.into_iter().all(|stored| stored.is_ok_and(|stored| stored.remote)), "none gave up");
     assert_eq!(bench.cache.health().swallowed_errors, 0);
+}
+
+/// It holds copies of values, and nobody knows how old they are.
+#[tokio::test]
+async fn a_file_that_was_set_aside_is_gone_after_a_day() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("cache.sqlite");
+    fs::write(&path, b"this was never a database, and it is long enough to be read as a header".repeat(100))
+        .expect("a file");
+    fs::write(folder.path().join("other.damaged-1"), b"another's").expect("a file");
+    let bench = on_disk(&path).await;
+    bench.clock.advance(Duration::from_secs(24 * 3_600 - 1));
+    bench.cache.sweep().await.expect("swept");
+    assert_eq!(set_aside(folder.path()), 2, "there to be looked at");
+    bench.clock.advance(Duration::from_secs(1));
+    bench.cache.sweep().await.expect("swept");
+    assert_eq!(set_aside(folder.path()), 1, "the other is not ours");
+}
+
+#[tokio::test]
+async fn a_sweep_drops_what_is_beyond_its_retention_from_both_tiers_and_nothing_else() {
+    let folder = TempDir::new().expect("a folder");
+    let bench = on_disk(&folder.path().join("cache.sqlite")).await;
+    let kept_for = |seconds| Policy { retention: Duration::from_secs(seconds), ..policy() };
+    for (key, seconds) in [("thing:short", 100), ("thing:long", 101)] {
+        let value = Bytes::from_static(b"1");
+        bench.cache.set(key, &kept_for(seconds), value, Cost::default()).await.expect("a set");
+    }
+    let everything = Pattern::any();
+    let told = bench.cache.holdings(&everything).await.expect("holdings");
+    let due = bench.clock.now() + Duration::from_secs(100);
+    for tier in &told {
+        assert_eq!((tier.report.keys, tier.report.next_due_at), (2, Some(due)), "{tier:?}");
+        assert_eq!(tier.report.oldest_at, Some(bench.clock.now()));
+    }
+    assert_eq!(bench.cache.keys(&everything).await.expect("keys"), ["thing:long", "thing:short"]);
+    bench.clock.advance(Duration::from_secs(100));
+    let swept = bench.cache.sweep().await.expect("swept");
+    assert_eq!((swept.memory, swept.disk), (1, 1));
+    assert_eq!(bench.cache.keys(&everything).await.expect("keys"), ["thing:long"]);
+    assert_eq!(bench.cache.sweep().await.expect("swept"), lently_cache::Swept::default());
 }
