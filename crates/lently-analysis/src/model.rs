@@ -139,6 +139,10 @@ pub struct Coverage {
 /// What the comments say, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// Always true: what is counted and said here was derived from the comments by Lently, and is none of YouTube's own numbers. Those
+    /// stand in it as [`Coverage::of`], and as the likes and replies of a comment that is quoted.
+    #[serde(default = "always")]
+    pub derived: bool,
     /// How much was read.
     pub coverage: Coverage,
     /// How the comments feel.
@@ -159,6 +163,10 @@ pub struct Report {
     pub summary: String,
     /// What to be careful about.
     pub caution: Option<String>,
+}
+
+const fn always() -> bool {
+    true
 }
 
 /// A number of comments and its share of all.

@@ -215,6 +215,7 @@ mod tests {
     fn counted() -> Counted {
         let share = |count, share| Share { count, share };
         Counted::of(&Report {
+            derived: true,
             coverage: Coverage {
                 read: 9_006,
                 of: Some(12_345),

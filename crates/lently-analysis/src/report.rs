@@ -37,6 +37,7 @@ pub fn report(comments: &[Comment], verdicts: &[Verdict], coverage: Coverage) ->
     let worth_quoting: Vec<_> =
         judged.iter().filter(|(_, verdict)| verdict.category != Category::Spam).copied().collect();
     let mut report = Report {
+        derived: true,
         sentiment: sentiment(&judged),
         sentiment_over_time: over_time(&judged),
         categories: categories(&judged),

@@ -126,6 +126,7 @@ mod tests {
         let read = positive + neutral + negative;
         let share = |count: u64| Share { count, share: count as f64 / read.max(1) as f64 };
         Report {
+            derived: true,
             coverage: Coverage { read, of: Some(read), complete: true, basis: String::new() },
             sentiment: SentimentSummary {
                 positive: share(positive),

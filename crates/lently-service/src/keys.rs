@@ -69,8 +69,10 @@ impl EntryKind {
     pub const fn schema(self) -> u16 {
         match self {
             Self::Transcript | Self::Quota | Self::Verdict | Self::Summary => 1,
-            // With the time at which all of it was read; a shelf instead of what one request got; with `engine.reused`.
-            Self::Video | Self::Comments | Self::Analysis => 2,
+            // With the time at which all of it was read; a shelf instead of what one request got.
+            Self::Video | Self::Comments => 2,
+            // With `engine.reused`; with `report.derived`.
+            Self::Analysis => 3,
         }
     }
 
@@ -107,6 +109,12 @@ impl CacheKeys {
     /// `analysis:{id}`
     pub fn analysis(id: &AnalysisId) -> String {
         format!("{}:{id}", EntryKind::Analysis.name())
+    }
+
+    /// The analysis whose key it is, where it is one's.
+    pub fn analysis_of(key: &str) -> Option<AnalysisId> {
+        let (name, id) = key.split_once(':')?;
+        (name == EntryKind::Analysis.name()).then(|| id.parse().ok()).flatten()
     }
 
     /// `comments:{video_id}:order_{order}`, with `:replies` behind it where replies were asked for.

@@ -213,6 +213,10 @@ fn foot(out: &mut String, body: &AnalysisBody, served: &Served, paint: Paint) {
         }
     };
     line_of(out, &format!("judged: {by}"));
+    if matches!(body.source, BodySource::Video { .. }) {
+        let whose = "derived by Lently; views, likes and the comments in all are YouTube's own numbers";
+        line_of(out, &paint.dim(whose));
+    }
     if let Some(degraded) = &engine.degraded {
         line_of(out, &paint.yellow(&format!("! {}", clean(degraded))));
     }
