@@ -178,7 +178,10 @@ impl CachedAnalysisService {
             let analysis = service.fresh_in_store(&own_id).await.map_err(ServiceError::into_failure)?;
             let analysis = analysis.ok_or_else(nothing_kept)?;
             let fresh = Some(between(service.clock.now(), analysis.fresh_until));
-            let fetched = Fetched { fresh, ..Fetched::new(analysis.body.clone()).with_cost(analysis.cost) };
+            // In the tiers no longer than here: it is not as young as its entry will be.
+            let retain = Some(between(service.clock.now(), analysis.retain_until));
+            let fetched =
+                Fetched { fresh, retain, ..Fetched::new(analysis.body.clone()).with_cost(analysis.cost) };
             let _ = found.set(analysis);
             Ok(fetched)
         };
@@ -223,6 +226,7 @@ impl CachedAnalysisService {
     pub(crate) async fn put(&self, id: &AnalysisId, made: Fetched, run: &Run) -> AnalysisAnswer {
         let mut policy = self.policy();
         policy.fresh = made.fresh.unwrap_or(policy.fresh);
+        policy.retention = made.retain.unwrap_or(policy.retention).min(policy.retention);
         let keeping = run.keeping().await;
         let stored = match *keeping {
             Keeping::Fresh => {

@@ -26,6 +26,8 @@ pub struct Cached<T> {
     pub ttl: Duration,
     /// The same in seconds, below zero since it is stale.
     pub ttl_seconds: i64,
+    /// Until when it may be kept, and what is made of it.
+    pub retain_until: Timestamp,
     /// A hash of the body.
     pub etag: String,
     /// What fetching it took, back then.
@@ -42,6 +44,7 @@ impl<T: DeserializeOwned> Cached<T> {
             age: entry.age(now),
             ttl: entry.ttl(now),
             ttl_seconds: entry.ttl_seconds(now),
+            retain_until: entry.retain_until,
             etag: entry.etag.to_string(),
             cost: entry.cost,
             body: entry.value.clone(),

@@ -3,16 +3,21 @@
 //! A run belongs to the process, not to a caller: one who leaves does not end it. It ends by itself, by its time limit, or
 //! with the process; its waiters are always told.
 
+mod about;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lently_upstream::{Comment, VideoId};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
+use self::about::About;
 use crate::analysis::AnalysisAnswer;
+use crate::author::Author;
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::ledger::Payer;
@@ -33,6 +38,7 @@ pub(crate) struct Run {
     ended: watch::Sender<Option<Ended>>,
     claims: Mutex<Claims>,
     keeping: AsyncMutex<Keeping>,
+    about: Mutex<About>,
 }
 
 /// What is to become of a result, by what was said of it while it was being made. It only ever moves down this list.
@@ -43,7 +49,7 @@ pub(crate) enum Keeping {
     Fresh,
     /// It was invalidated: it is readable by its id, and the next request makes it anew.
     Expired,
-    /// It was erased by the last who had asked for it: it goes to whoever waits, and nothing of it is kept.
+    /// It was erased, by the last who had asked for it or with what it is about: it goes to whoever waits, and nothing of it is kept.
     Not,
 }
 
@@ -70,6 +76,7 @@ impl Run {
             ended: watch::Sender::new(None),
             claims: Mutex::new(claims),
             keeping: AsyncMutex::default(),
+            about: Mutex::default(),
         }
     }
 
@@ -97,6 +104,26 @@ impl Run {
     pub(crate) async fn keep_as(&self, keeping: Keeping) {
         let mut current = self.keeping.lock().await;
         *current = keeping.max(*current);
+    }
+
+    /// Says of which video it is, or that it is of none.
+    pub(crate) fn is_of_video(&self, video_id: Option<VideoId>) {
+        lock(&self.about).is_of_video(video_id);
+    }
+
+    /// Says what it is made of.
+    pub(crate) fn has_read(&self, comments: &[Comment]) {
+        lock(&self.about).has_read(comments);
+    }
+
+    /// Whether it may be about a video.
+    pub(crate) fn may_be_of(&self, video_id: &VideoId) -> bool {
+        lock(&self.about).may_be_of(video_id)
+    }
+
+    /// Whether comments of an author may be in it: those that are being read are not known yet.
+    pub(crate) fn may_have(&self, author: &Author) -> bool {
+        lock(&self.about).may_have(author)
     }
 
     /// Waits for the end.

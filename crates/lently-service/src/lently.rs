@@ -4,6 +4,7 @@
 //! what was erased.
 
 mod access;
+mod erasing;
 mod making;
 mod users;
 
@@ -30,11 +31,13 @@ use crate::plan::UserPlan;
 use crate::price::Prices;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
+use crate::retention::Retention;
 use crate::store::{AnalysisListItem, Erased, Store};
 use crate::ttl::CacheTtl;
 use crate::youtube::{CachedYouTubeService, YouTubeParts};
 
 use access::Access;
+pub use erasing::Erasure;
 pub use users::{Usage, UserInvalidation};
 
 /// Everything the service must be told; complete before it is opened.
@@ -88,6 +91,7 @@ struct Inner {
     access: Access,
     runs: Arc<Runs>,
     ledger: Ledger,
+    retention: Retention,
     ttl: Arc<CacheTtl>,
     clock: Clock,
     default_plan: UserPlan,
@@ -192,6 +196,7 @@ impl Lently {
             Arc::clone(&ttl),
             config.clock.clone(),
         );
+        let retention = Retention::new(store.clone(), cache.clone(), Arc::clone(&ttl), config.clock.clone());
         // Before the first look, which waits for it, and beside what a command does until then.
         let preparing = analyses.clone();
         tasks.spawn(async move { preparing.prepare().await });
@@ -206,6 +211,7 @@ impl Lently {
                 access,
                 runs,
                 ledger,
+                retention,
                 ttl,
                 clock: config.clock,
                 default_plan: config.default_plan,
@@ -216,6 +222,11 @@ impl Lently {
     /// What the fleet spends, and may spend.
     pub fn ledger(&self) -> &Ledger {
         &self.inner.ledger
+    }
+
+    /// What is kept for how long, and what sees to it.
+    pub fn retention(&self) -> &Retention {
+        &self.inner.retention
     }
 
     /// YouTube's data through the cache, paid by the one user there is as long as nobody logs in; for others see

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lently_upstream::dump::Dump;
-use lently_upstream::{CommentOrder, VideoRef};
+use lently_upstream::{CommentOrder, VideoId, VideoRef};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ServiceError;
@@ -27,6 +27,16 @@ pub enum AnalysisSource {
         /// The file's name, without its directory, for the report.
         file_name: String,
     },
+}
+
+impl AnalysisSource {
+    /// The video, where it is known.
+    pub(crate) fn video_id(&self) -> Option<&VideoId> {
+        match self {
+            Self::Video(video) => Some(&video.video_id),
+            Self::Dump { dump, .. } => dump.video_id.as_ref(),
+        }
+    }
 }
 
 /// Which engine judges.

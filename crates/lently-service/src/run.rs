@@ -24,7 +24,8 @@ use crate::ledger::{Job, Ledger, Payer as LedgerPayer};
 use crate::progress::{Progress, Stage};
 use crate::purse::Purse;
 use crate::request::{AnalysisRequest, AnalysisSource};
-use crate::store::{Store, StoredAnalysis, later};
+use crate::store::{Store, StoredAnalysis, between, later};
+use crate::ttl::RETENTION;
 use crate::youtube::{CachedYouTubeService, Comments, CommentsRequest, Doubt, PREMATURE_FRESH};
 
 /// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
@@ -56,6 +57,8 @@ struct Material {
     cost: Cost,
     /// Whether more may be read soon.
     premature: bool,
+    /// Until when the oldest of it may be kept.
+    retain_until: Timestamp,
 }
 
 impl Maker {
@@ -69,14 +72,19 @@ impl Maker {
         run: &Run,
     ) -> Result<Fetched, ServiceError> {
         let (started, progress) = (Instant::now(), run.progress());
+        run.is_of_video(request.source.video_id().cloned());
         let by = run.payer();
         let maker = self.paid_by(&by);
         let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
         let material = maker.material(request, controls, progress).await?;
+        run.has_read(&material.comments);
+        let retain_until = material.retain_until;
         let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
         let purse = Purse::default();
-        let payer =
-            |part| Payer { by: by.clone(), purse: purse.clone(), deadline: begun + limit.mul_f64(part) };
+        let payer = |part| {
+            let (by, purse) = (by.clone(), purse.clone());
+            Payer { by, purse, deadline: begun + limit.mul_f64(part), retain_until }
+        };
         let judged = self.judge(engine, &comments, payer(JUDGING_PART), progress).await?;
         progress.send_replace(Progress::at(Stage::Summarizing));
         let bodies: Vec<BodyVerdict> = comments
@@ -120,7 +128,7 @@ impl Maker {
             verdicts: bodies,
             cost,
         };
-        self.keep(&body, fresh, run).await
+        self.keep(&body, fresh, retain_until, run).await
     }
 
     /// The same, for what the ledger is to say of its expenses.
@@ -139,7 +147,13 @@ impl Maker {
     }
 
     /// A store that fails is no reason to throw away what was paid for: it is logged, and the tiers keep the analysis.
-    async fn keep(&self, body: &AnalysisBody, fresh: Duration, run: &Run) -> Result<Fetched, ServiceError> {
+    async fn keep(
+        &self,
+        body: &AnalysisBody,
+        fresh: Duration,
+        retain_until: Timestamp,
+        run: &Run,
+    ) -> Result<Fetched, ServiceError> {
         let json = serde_json::to_vec(body)
             .map_err(|error| ServiceError::internal("an analysis cannot be written", error))?;
         let value = Bytes::from(json);
@@ -151,7 +165,8 @@ impl Maker {
             video_id: body.source.video_id().map(ToString::to_string),
             comments: body.verdicts.len() as u64,
             created_at: body.created_at,
-            fresh_until: later(body.created_at, fresh),
+            fresh_until: later(body.created_at, fresh).min(retain_until),
+            retain_until,
         };
         if let Some(reason) = &body.engine.degraded {
             tracing::warn!(analysis_id = %stored.id, reason, "analysis degraded");
@@ -170,7 +185,8 @@ impl Maker {
         } else if let Err(error) = self.store.save_analysis(&stored).await {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
-        Ok(Fetched { fresh: Some(fresh), ..Fetched::new(value).with_cost(body.cost) })
+        let retain = Some(between(body.created_at, retain_until));
+        Ok(Fetched { fresh: Some(fresh), retain, ..Fetched::new(value).with_cost(body.cost) })
     }
 
     async fn material(
@@ -183,7 +199,11 @@ impl Maker {
             AnalysisSource::Video(video) => {
                 self.material_of_video(&video.video_id, request, controls, progress).await
             }
-            AnalysisSource::Dump { dump, file_name, .. } => Ok(material_of_dump(dump, file_name, request)),
+            AnalysisSource::Dump { dump, file_name, .. } => {
+                // Nobody knows when YouTube gave it: it counts from when it was handed in.
+                let retain_until = later(self.clock.now(), RETENTION);
+                Ok(material_of_dump(dump, file_name, request, retain_until))
+            }
         }
     }
 
@@ -228,6 +248,7 @@ impl Maker {
         Ok(Material {
             source: BodySource::of_video(&video),
             premature: harvest_is_short || harvest.doubt == Doubt::Short || aged.is_some(),
+            retain_until: metadata.retain_until.min(cached.retain_until),
             comments: harvest.comments,
             coverage,
             notes: aged.into_iter().chain(short.filter(|_| harvest_is_short)).collect(),
@@ -345,7 +366,12 @@ fn aged(now: Timestamp, age: Duration, reason: StaleReason) -> String {
     format!("the comments are those that were read at {read}, because {why}")
 }
 
-fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> Material {
+fn material_of_dump(
+    dump: &Dump,
+    file_name: &str,
+    request: &AnalysisRequest,
+    retain_until: Timestamp,
+) -> Material {
     let mut comments: Vec<lently_upstream::Comment> = dump
         .comments
         .iter()
@@ -387,7 +413,7 @@ fn material_of_dump(dump: &Dump, file_name: &str, request: &AnalysisRequest) -> 
         skipped_rows: dump.skipped_rows,
     };
     let notes = dump.notes.iter().map(ToString::to_string).collect();
-    Material { source, comments, coverage, notes, cost: Cost::default(), premature: false }
+    Material { source, comments, coverage, notes, cost: Cost::default(), premature: false, retain_until }
 }
 
 fn coverage_of_harvest(harvest: &Comments, stated: Option<u64>, request: &AnalysisRequest) -> Coverage {

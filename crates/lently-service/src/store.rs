@@ -4,7 +4,9 @@
 
 mod answers;
 mod erased;
+mod erasing;
 mod ledger;
+mod retention;
 mod shelves;
 mod usage;
 
@@ -25,11 +27,11 @@ use tokio::sync::OnceCell;
 
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
-use crate::ttl::RETENTION;
 
 pub(crate) use answers::{Origin, PaidAnswer};
 pub(crate) use erased::{Erased, TOMBSTONES_MAX};
 pub(crate) use ledger::Line;
+pub use retention::{PartReport, StorePart};
 pub(crate) use usage::Reservation;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -69,6 +71,8 @@ pub(crate) struct StoredAnalysis {
     pub created_at: Timestamp,
     /// Until when the same request is answered with it rather than made anew.
     pub fresh_until: Timestamp,
+    /// Until when it is kept: the oldest of what YouTube gave for it is 28 days old then.
+    pub retain_until: Timestamp,
 }
 
 /// One line of a user's history.
@@ -105,6 +109,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
+            // What is deleted is overwritten and does not stay readable in the file until its place is taken.
+            .pragma("secure_delete", "ON")
             .foreign_keys(true);
         let in_memory = database_url.contains(":memory:");
         Ok(Self {
@@ -161,27 +167,8 @@ impl Store {
     async fn open_once(&self, pool: SqlitePoolOptions) -> Result<SqlitePool, sqlx::Error> {
         let pool = pool.connect_with(SqliteConnectOptions::clone(&self.options)).await?;
         MIGRATOR.run(&pool).await?;
-        self.sweep(&pool).await?;
+        retention::sweep_at_opening(&pool, self.clock.now()).await?;
         Ok(pool)
-    }
-
-    /// Deletes what is beyond its retention. Reads check it too; this frees the space.
-    async fn sweep(&self, pool: &SqlitePool) -> Result<(), sqlx::Error> {
-        let now = self.clock.now();
-        sqlx::query("DELETE FROM analyses WHERE retain_until <= ?1").bind(millis(now)).execute(pool).await?;
-        let oldest = millis(earlier(now, RETENTION));
-        sqlx::query(
-            "DELETE FROM user_analyses WHERE requested_at <= ?1 \
-             AND analysis_id NOT IN (SELECT id FROM analyses)",
-        )
-        .bind(oldest)
-        .execute(pool)
-        .await?;
-        answers::sweep(pool, now).await?;
-        erased::sweep(pool, now).await?;
-        ledger::sweep(pool, now).await?;
-        shelves::sweep(pool, now).await?;
-        usage::sweep(pool, now).await
     }
 
     /// Keeps an analysis, replacing an older one of the same id.
@@ -202,10 +189,10 @@ impl Store {
         .bind(i64::try_from(analysis.comments).unwrap_or(i64::MAX))
         .bind(millis(analysis.created_at))
         .bind(millis(analysis.fresh_until))
-        .bind(millis(later(analysis.created_at, RETENTION)))
+        .bind(millis(analysis.retain_until))
         .execute(pool)
         .await?;
-        Ok(self.sweep(pool).await?)
+        Ok(())
     }
 
     /// Returns an analysis within its retention.
@@ -213,24 +200,27 @@ impl Store {
         &self,
         id: &AnalysisId,
     ) -> Result<Option<StoredAnalysis>, ServiceError> {
-        type Row = (Vec<u8>, String, String, Option<String>, i64, i64, i64);
+        type Row = (Vec<u8>, String, String, Option<String>, i64, i64, i64, i64);
         let row: Option<Row> = sqlx::query_as(
-            "SELECT body, cost, title, video_id, comments, created_at, fresh_until \
+            "SELECT body, cost, title, video_id, comments, created_at, fresh_until, retain_until \
              FROM analyses WHERE id = ?1 AND retain_until > ?2",
         )
         .bind(id.as_str())
         .bind(millis(self.clock.now()))
         .fetch_optional(self.pool().await?)
         .await?;
-        Ok(row.map(|(body, cost, title, video_id, comments, created_at, fresh_until)| StoredAnalysis {
-            id: id.clone(),
-            body: Bytes::from(body),
-            cost: serde_json::from_str(&cost).unwrap_or_default(),
-            title,
-            video_id,
-            comments: u64::try_from(comments).unwrap_or_default(),
-            created_at: timestamp(created_at),
-            fresh_until: timestamp(fresh_until),
+        Ok(row.map(|(body, cost, title, video_id, comments, created_at, fresh_until, retain_until)| {
+            StoredAnalysis {
+                id: id.clone(),
+                body: Bytes::from(body),
+                cost: serde_json::from_str(&cost).unwrap_or_default(),
+                title,
+                video_id,
+                comments: u64::try_from(comments).unwrap_or_default(),
+                created_at: timestamp(created_at),
+                fresh_until: timestamp(fresh_until),
+                retain_until: timestamp(retain_until),
+            }
         }))
     }
 

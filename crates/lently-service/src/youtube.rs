@@ -4,6 +4,7 @@
 
 mod asking;
 mod comments;
+mod erasing;
 mod pages;
 mod shelf;
 mod statistics;
@@ -21,6 +22,7 @@ use lently_upstream::{Call, CommentOrder, HarvestProgress, Transcript, Video, Vi
 use serde::Serialize;
 
 use self::comments::CommentsSource;
+pub(crate) use self::erasing::comments_by;
 pub use self::shelf::{Check, Doubt, FULL_EVERY, Head, RANKS_EVERY, Shelf};
 use self::statistics::StatisticsSource;
 use self::videos::{Asked, KnownHere, Reading, VideoSource};
@@ -300,6 +302,23 @@ impl CachedYouTubeService {
             removed += self.cache.delete_pattern(&pattern).await.map_err(ServiceError::cache)?;
         }
         Ok(removed)
+    }
+
+    /// How many entries [`invalidate_video`](Self::invalidate_video) would remove.
+    pub(crate) async fn entries_of(&self, video_id: &VideoId) -> Result<u64, ServiceError> {
+        let (video, transcript) = (CacheKeys::video(video_id), CacheKeys::transcript(video_id, None));
+        let mut entries = 0;
+        for pattern in [
+            Pattern::escape(&video),
+            Pattern::escape(&transcript),
+            CacheKeys::video_comments_pattern(video_id),
+            CacheKeys::video_transcripts_pattern(video_id),
+        ] {
+            let pattern = Pattern::parse(&pattern)
+                .map_err(|error| ServiceError::internal("a pattern of ours is not one", error))?;
+            entries += self.cache.measure_pattern(&pattern).await.map_err(ServiceError::cache)?.keys;
+        }
+        Ok(entries)
     }
 
     async fn through<T, F, Fut>(

@@ -8,6 +8,7 @@ mod traces;
 use std::sync::Arc;
 
 use lently_cache::{CacheConfig, CacheError, CacheService, Clock};
+use lently_service::retention::{FIRST_SWEEP_AFTER, SWEEP_EVERY};
 use lently_service::{Economy, Lently, RefreshBudget, ServiceConfig, ServiceError, UserId, keys};
 use secrecy::ExposeSecret;
 
@@ -67,10 +68,17 @@ impl App {
         let metrics = Metrics::install();
         let app = Self::join(config, clock, Some(metrics.clone())).await?;
         metrics.keep(&app.tasks);
+        let sweeping = app.lently.retention().clone().keep_sweeping(
+            FIRST_SWEEP_AFTER,
+            SWEEP_EVERY,
+            app.tasks.stop_signal(),
+        );
+        app.tasks.spawn("retention", sweeping);
         Ok(app)
     }
 
-    /// The same without numbers for Prometheus, whose clock takes longer to set than a hit does to answer.
+    /// The same without numbers for Prometheus, whose clock takes longer to set than a hit does to answer, and without a sweep now and
+    /// then: a command ends before the first.
     pub async fn open_for_command(config: Config) -> Result<Self, AppError> {
         Self::join(config, Clock::system(), None).await
     }

@@ -11,6 +11,7 @@ mod emulate;
 mod estimate;
 mod input;
 mod ledger;
+mod retention;
 mod serve;
 mod simulate;
 
@@ -74,6 +75,8 @@ enum Command {
     Emulate(emulate::Args),
     /// Look into the cache or change it, here or at a server.
     Cache(cache::Args),
+    /// Tell what is kept of YouTube's and for how long yet, delete what is due, erase a video or an author.
+    Retention(retention::Args),
     /// Check configuration, Redis and keys, and say what to do.
     Doctor(doctor::Args),
     /// Measure.
@@ -191,6 +194,8 @@ pub fn run() -> ExitCode {
             Command::Analyze(args) => analyze::run(args, terminal).await,
             Command::Estimate(args) => estimate::run(args).await,
             Command::Ledger(args) => ledger::run(args).await,
+            Command::Retention(args) => retention::run(args).await,
+
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args, terminal).await,
             Command::Emulate(args) => emulate::run(args).await,

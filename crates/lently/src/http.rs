@@ -23,6 +23,7 @@ mod idempotency;
 mod ledger;
 mod observe;
 mod prefer;
+mod retention;
 
 pub use self::{
     error::Problem,

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lently_analysis::prompt;
 use lently_cache::{Batching, Bulk, Cost, FailureClass, FetchFailure, Fetched};
 use lently_upstream::{GeminiClient, Generated, TokenUsage, Unusable, UpstreamError};
@@ -52,6 +53,8 @@ pub(crate) struct Payer {
     pub purse: Purse,
     /// No call begins for it any more from then on.
     pub deadline: Instant,
+    /// Until when what the question is made of may be kept, and so what quotes it.
+    pub retain_until: Timestamp,
 }
 
 /// What became of each, in whatever order.

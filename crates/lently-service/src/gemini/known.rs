@@ -69,7 +69,7 @@ impl<'a> Known<'a> {
             let age = between(kept.made_at, now);
             let mut policy = policy.clone();
             policy.fresh = policy.fresh.saturating_sub(age);
-            policy.retention = policy.retention.saturating_sub(age);
+            policy.retention = between(now, kept.retain_until);
             let key = self.gemini.key(self.kind, hash);
             WarmEntry { key, policy, value: kept.json.clone(), cost: kept.cost }
         });

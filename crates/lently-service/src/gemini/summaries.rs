@@ -19,7 +19,7 @@ use super::{CachedGemini, Payer, Unanswered, generate_request};
 use crate::ids::{AnalysisId, TextHash};
 use crate::keys::EntryKind;
 use crate::shape;
-use crate::store::PaidAnswer;
+use crate::store::{PaidAnswer, between};
 
 /// How long an answer is remembered that states an uncounted number. Asked again, a model at temperature 0 would say the same; but
 /// not for good, for behind the name of a model there is a new one now and then.
@@ -139,14 +139,17 @@ impl Asking {
         if !refused && inner.ground.reuse {
             self.keep(json.clone(), cost).await;
         }
-        Ok(Fetched { value: json, cost, fresh: refused.then_some(REFUSED_FRESH), retain: None })
+        let retain = Some(between(inner.ground.clock.now(), self.payer.retain_until));
+        Ok(Fetched { value: json, cost, fresh: refused.then_some(REFUSED_FRESH), retain })
     }
 
     /// A store that fails is no reason to throw away what was paid for.
     async fn keep(&self, json: Bytes, cost: lently_cache::Cost) {
         let paid = PaidAnswer { hash: self.hash.clone(), json, cost };
         let (store, origin) = (&self.gemini.0.ground.store, self.gemini.origin(EntryKind::Summary));
-        if let Err(error) = store.save_answers(&origin, &[paid], Some(&self.id)).await {
+        if let Err(error) =
+            store.save_answers(&origin, &[paid], Some((&self.id, self.payer.retain_until))).await
+        {
             tracing::warn!(error = &error as &dyn std::error::Error, "a summary is not kept in the store");
         }
     }

@@ -39,17 +39,21 @@ pub(crate) struct KeptAnswer {
     pub json: Bytes,
     pub cost: Cost,
     pub made_at: Timestamp,
+    pub retain_until: Timestamp,
 }
 
 impl Store {
-    /// Keeps answers in one transaction, replacing older ones to the same questions; with that analysis' life, where one is named.
+    /// Keeps answers in one transaction, replacing older ones to the same questions; with that analysis, and no longer than it, where one
+    /// is named.
     pub(crate) async fn save_answers(
         &self,
         origin: &Origin,
         answers: &[PaidAnswer],
-        of: Option<&AnalysisId>,
+        of: Option<(&AnalysisId, Timestamp)>,
     ) -> Result<(), ServiceError> {
         let now = self.clock.now();
+        let full = later(now, RETENTION);
+        let retain_until = of.map_or(full, |(_, until)| until.min(full));
         let pool = self.pool().await?;
         let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
         for PaidAnswer { hash, json, cost } in answers {
@@ -68,12 +72,11 @@ impl Store {
             .bind(i64::try_from(cost.tokens_out).unwrap_or(i64::MAX))
             .bind(i64::try_from(cost.micro_dollars).unwrap_or(i64::MAX))
             .bind(millis(now))
-            .bind(millis(later(now, RETENTION)))
-            .bind(of.map(AnalysisId::as_str))
+            .bind(millis(retain_until))
+            .bind(of.map(|(id, _)| id.as_str()))
             .execute(&mut *transaction)
             .await?;
         }
-        sweep(&mut *transaction, now).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -84,13 +87,13 @@ impl Store {
         hashes: &[&TextHash],
         since: Timestamp,
     ) -> Result<HashMap<TextHash, KeptAnswer>, ServiceError> {
-        type Row = (String, Vec<u8>, i64, i64, i64, i64);
+        type Row = (String, Vec<u8>, i64, i64, i64, i64, i64);
         // One statement whatever their number: they travel as one list.
         let hashes: Vec<&str> = hashes.iter().map(|hash| hash.as_str()).collect();
         let hashes = serde_json::to_string(&hashes)
             .map_err(|error| ServiceError::internal("hashes cannot be written", error))?;
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT hash, answer, tokens_in, tokens_out, micro_dollars, made_at FROM answers \
+            "SELECT hash, answer, tokens_in, tokens_out, micro_dollars, made_at, retain_until FROM answers \
              WHERE kind = ?1 AND engine = ?2 AND model = ?3 AND prompt_version = ?4 \
              AND hash IN (SELECT value FROM json_each(?5)) AND made_at > ?6 AND retain_until > ?7",
         )
@@ -104,12 +107,15 @@ impl Store {
         .fetch_all(self.pool().await?)
         .await?;
         let count = |number: i64| u64::try_from(number).unwrap_or_default();
-        let kept = rows.into_iter().map(|(hash, json, tokens_in, tokens_out, micro_dollars, made_at)| {
-            let (tokens_in, tokens_out) = (count(tokens_in), count(tokens_out));
-            let cost = Cost { tokens_in, tokens_out, micro_dollars: count(micro_dollars), ..Cost::default() };
-            let kept = KeptAnswer { json: Bytes::from(json), cost, made_at: timestamp(made_at) };
-            (TextHash::written(hash), kept)
-        });
+        let kept =
+            rows.into_iter().map(|(hash, json, tokens_in, tokens_out, micro_dollars, made_at, until)| {
+                let (tokens_in, tokens_out) = (count(tokens_in), count(tokens_out));
+                let cost =
+                    Cost { tokens_in, tokens_out, micro_dollars: count(micro_dollars), ..Cost::default() };
+                let (made_at, retain_until) = (timestamp(made_at), timestamp(until));
+                let kept = KeptAnswer { json: Bytes::from(json), cost, made_at, retain_until };
+                (TextHash::written(hash), kept)
+            });
         Ok(kept.collect())
     }
 
@@ -133,9 +139,4 @@ pub(super) async fn take_summaries(
         CacheKeys::summary(&engine, &model, &prompt_version, &TextHash::written(hash))
     };
     Ok(rows.into_iter().map(key).collect())
-}
-
-pub(super) async fn sweep(store: impl SqliteExecutor<'_>, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM answers WHERE retain_until <= ?1").bind(millis(now)).execute(store).await?;
-    Ok(())
 }

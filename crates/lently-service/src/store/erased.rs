@@ -1,16 +1,14 @@
 //! Erasing, and the tombstones of what was erased: a copy that a tier still holds is not to be served, also after a restart.
 
-use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteExecutor};
-use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, SqliteConnection};
 
 use super::answers::take_summaries;
-use super::{BUSY_TIMEOUT, Store, earlier, millis};
+use super::{BUSY_TIMEOUT, Store, millis};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
-use crate::ttl::RETENTION;
 
-/// Tombstones kept; the oldest go first. There is one for each analysis erased while Redis could not be reached.
+/// Tombstones kept; the oldest go first. None outlives the retention, for no copy does. There is one for each analysis erased while Redis could not be reached.
 pub(crate) const TOMBSTONES_MAX: usize = 10_000;
 
 /// What erasing took away.
@@ -105,20 +103,4 @@ async fn standing(store: impl SqliteExecutor<'_>) -> Result<Vec<(String, i64)>, 
         .bind(i64::try_from(TOMBSTONES_MAX).unwrap_or(i64::MAX))
         .fetch_all(store)
         .await
-}
-
-/// No copy outlives the retention, so no tombstone needs to.
-pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM tombstones WHERE erased_at <= ?1")
-        .bind(millis(earlier(now, RETENTION)))
-        .execute(pool)
-        .await?;
-    sqlx::query(
-        "DELETE FROM tombstones WHERE analysis_id IN \
-         (SELECT analysis_id FROM tombstones ORDER BY erased_at DESC LIMIT -1 OFFSET ?1)",
-    )
-    .bind(i64::try_from(TOMBSTONES_MAX).unwrap_or(i64::MAX))
-    .execute(pool)
-    .await?;
-    Ok(())
 }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use lently_cache::Amounts;
 use lently_upstream::PacificDay;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::Store;
 use crate::error::ServiceError;
 
 /// For how many days who spent what is kept.
-const LEDGER_DAYS: u32 = 60;
+pub(super) const LEDGER_DAYS: u32 = 60;
 /// Rows in one statement: five values each, of 32,766 that SQLite takes.
 const ROWS_AT_ONCE: usize = 500;
 
@@ -95,12 +94,6 @@ async fn sums(connection: &mut SqliteConnection, day: PacificDay) -> Result<Amou
             .fetch_all(connection)
             .await?;
     Ok(rows.into_iter().map(|(counter, amount)| (counter, whole(amount))).collect())
-}
-
-pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
-    let oldest = PacificDay::of(now).days_before(LEDGER_DAYS);
-    sqlx::query("DELETE FROM ledger WHERE day < ?1").bind(oldest.to_string()).execute(pool).await?;
-    Ok(())
 }
 
 fn whole(amount: i64) -> u64 {

@@ -3,10 +3,9 @@
 
 use std::sync::atomic::Ordering;
 
-use jiff::Timestamp;
 use lently_cache::Pattern;
 use lently_upstream::{Comment, CommentOrder, VideoId};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::SqliteConnection;
 
 use super::{Store, later, millis};
 use crate::error::ServiceError;
@@ -76,8 +75,7 @@ impl Store {
                 .await?;
         }
         write(&mut transaction, id, kept.unwrap_or(0), &bodies).await?;
-        transaction.commit().await?;
-        Ok(sweep(pool, self.clock.now()).await?)
+        Ok(transaction.commit().await?)
     }
 
     /// A shelf within its retention.
@@ -137,13 +135,7 @@ impl Store {
     }
 }
 
-/// Deletes what is beyond its retention.
-pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM shelves WHERE retain_until <= ?1").bind(millis(now)).execute(pool).await?;
-    Ok(())
-}
-
-async fn write(
+pub(super) async fn write(
     connection: &mut SqliteConnection,
     shelf_id: i64,
     from: usize,
@@ -165,11 +157,11 @@ async fn write(
     Ok(())
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<String, ServiceError> {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, ServiceError> {
     serde_json::to_string(value).map_err(|error| ServiceError::internal("comments cannot be written", error))
 }
 
-fn digest_of(bodies: &[String]) -> [u8; 32] {
+pub(super) fn digest_of(bodies: &[String]) -> [u8; 32] {
     let mut hash = blake3::Hasher::new();
     for body in bodies {
         hash.update(&(body.len() as u64).to_le_bytes());

@@ -1,5 +1,6 @@
 use super::*;
 use crate::plan::UserPlan;
+use crate::ttl::RETENTION;
 
 const NOON: &str = "2026-11-24T12:00:00Z";
 
@@ -22,6 +23,7 @@ fn analysis(name: &str, clock: &Clock) -> StoredAnalysis {
         comments: 3,
         created_at: clock.now(),
         fresh_until: later(clock.now(), Duration::from_secs(3_600)),
+        retain_until: later(clock.now(), RETENTION),
     }
 }
 
@@ -39,11 +41,12 @@ async fn an_analysis_is_kept_for_28_days_and_not_longer() {
 }
 
 #[tokio::test]
-async fn what_is_beyond_its_retention_is_deleted_with_the_next_save() {
+async fn what_is_beyond_its_retention_is_deleted_by_a_sweep() {
     let (store, clock) = store();
     store.save_analysis(&analysis("old", &clock)).await.expect("saved");
     clock.advance(RETENTION);
     store.save_analysis(&analysis("new", &clock)).await.expect("saved");
+    store.sweep().await.expect("swept");
     let (rows,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM analyses")
         .fetch_one(store.pool().await.expect("a pool"))
         .await
@@ -115,7 +118,7 @@ async fn a_tombstone_stands_until_it_is_lifted_and_not_beyond_the_retention() {
     store.lift_tombstone(&ids[0], standing[1].1).await.expect("lifted");
     assert_eq!(store.tombstones().await.expect("read"), standing[..1]);
     clock.advance(RETENTION);
-    store.save_analysis(&analysis("c", &clock)).await.expect("saved");
+    store.sweep().await.expect("swept");
     assert!(store.tombstones().await.expect("read").is_empty());
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use sqlx::SqlitePool;
 
 use super::{Store, earlier, millis};
 use crate::error::ServiceError;
@@ -17,7 +16,7 @@ use crate::plan::UserPlan;
 /// A reservation that was never settled (its process died) stops counting after an hour.
 const RESERVATION_LIFE: Duration = Duration::from_secs(3_600);
 /// Usage is kept for two months, then deleted.
-const USAGE_RETENTION: Duration = Duration::from_secs(62 * 24 * 3_600);
+pub(super) const USAGE_RETENTION: Duration = Duration::from_secs(62 * 24 * 3_600);
 
 /// One analysis set aside for a user, until it is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,14 +107,6 @@ impl Store {
         statement.bind(reservation.0).execute(self.pool().await?).await?;
         Ok(())
     }
-}
-
-pub(super) async fn sweep(pool: &SqlitePool, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM usage WHERE reserved_at <= ?1")
-        .bind(millis(earlier(now, USAGE_RETENTION)))
-        .execute(pool)
-        .await?;
-    Ok(())
 }
 
 /// The calendar month in UTC as `YYYY-MM`, and when the next one begins.

@@ -28,7 +28,7 @@ struct KeptPage {
     place: Place,
 }
 
-/// What a reading brought, and when its first page was read.
+/// What a reading brought, and when the oldest of its pages was read.
 pub(super) struct Read {
     pub read: ReadSoFar,
     pub at: Timestamp,
@@ -72,9 +72,7 @@ impl Errand<'_> {
                 && let Some(page) = self.kept_page(order, &asked, floor).await
             {
                 taken += 1;
-                if asked == Next::First {
-                    at = page.read_at;
-                }
+                at = at.min(page.read_at);
                 reading.take_in(page.comments, page.place);
                 if stop(&reading) {
                     break;

@@ -14,6 +14,7 @@ mod judging;
 mod keeping;
 mod ledger;
 mod redis;
+mod retention;
 mod stale;
 mod users;
 mod verdicts;

@@ -15,7 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
     analysis, auth, cache_admin, error::Problem, guard, idempotency::IdempotencyKeys, ledger, observe,
-    system, usage, warm, youtube,
+    retention, system, usage, warm, youtube,
 };
 use crate::app::App;
 
@@ -97,6 +97,10 @@ fn routes() -> Vec<Route> {
         delete(Admin, "/api/cache/all", "forget everything", cache_admin::flush),
         post(Admin, "/api/cache/warm", "store entries, fetch videos", warm::warm),
         get(Admin, "/api/ledger", "what was spent in a day, by whom, and what is left", ledger::read),
+        get(Admin, "/api/retention", "what is kept, since when, and what is due next", retention::report),
+        post(Admin, "/api/retention/sweep", "delete what is beyond its time now", retention::sweep),
+        delete(Admin, "/api/retention/video/{video_id}", "erase all that is held of a video, or count it", retention::erase_video),
+        delete(Admin, "/api/retention/author", "erase an author's comments and what quotes them, or count it", retention::erase_author),
         put(Admin, "/api/users/{user_id}/plan", "change a user's plan", usage::set_plan),
     ]
 }

@@ -6,6 +6,7 @@ mod cache;
 mod doctor;
 mod emulated;
 mod ledger;
+mod retention;
 mod simulate;
 mod traces;
 

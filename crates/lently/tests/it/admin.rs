@@ -84,6 +84,26 @@ fn case(route: &RouteInfo) -> Case {
             ],
             ..right("/api/ledger?day=2026-11-29")
         },
+        "/api/retention" | "/api/retention/sweep" => right(route.path),
+        "/api/retention/video/{video_id}" => Case {
+            bad: vec![
+                bad("/api/retention/video/*", 422),
+                bad(&format!("/api/retention/video/{}?dry_run=perhaps", plain()), 422),
+                bad(&format!("/api/retention/video/{}?dryrun=true", plain()), 422),
+            ],
+            ..right(&format!("/api/retention/video/{}?dry_run=true", plain()))
+        },
+        "/api/retention/author" => Case {
+            bad: vec![
+                bad("/api/retention/author", 422),
+                bad("/api/retention/author?author=", 422),
+                bad("/api/retention/author?author=a%0Ab", 422),
+                bad(&format!("/api/retention/author?author={}", "x".repeat(401)), 422),
+                bad("/api/retention/author?author=@ann&dry_run=perhaps", 422),
+                bad("/api/retention/author?author=@ann&dryrun=true", 422),
+            ],
+            ..right("/api/retention/author?author=@ann")
+        },
         "/api/users/{user_id}/plan" => Case {
             body: Some(json!({ "plan": "pro" })),
             bad: vec![
@@ -146,7 +166,7 @@ async fn call(
 
 fn admin_routes() -> Vec<RouteInfo> {
     let routes: Vec<_> = route_table().into_iter().filter(|route| route.who == Who::Admin).collect();
-    assert_eq!(routes.len(), 11);
+    assert_eq!(routes.len(), 15);
     routes
 }
 

@@ -8,6 +8,7 @@ mod caching;
 mod ledger;
 mod outage;
 mod problems;
+mod retention;
 mod secrets;
 mod shutdown;
 mod stampede;
