@@ -52,6 +52,9 @@ pub const SAMPLES: &[Sample] = &[
     Sample { video_id: "LentlyGone1", title: "", what: "a removed video" },
 ];
 
+/// The playlist that has every video in it, in the order of their ids.
+pub const EVERYTHING: &str = "PLLentlyEverything";
+
 const FILES: [&str; 4] = [
     include_str!("../samples/en.json"),
     include_str!("../samples/es.json"),

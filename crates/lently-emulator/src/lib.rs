@@ -26,7 +26,7 @@ use tower_http::compression::CompressionLayer;
 use self::state::State;
 pub use self::{
     change::{Change, NewComment},
-    data::{Data, DataError, SAMPLES, Sample},
+    data::{Data, DataError, EVERYTHING, SAMPLES, Sample},
     gemini::tokens_of,
     state::{Counts, Fault, FaultKind, Latency, Method},
     world::{Growth, World, WorldConfig, WorldError},
@@ -186,6 +186,7 @@ fn router(state: Arc<State>) -> Router {
         .route("/youtube/v3/commentThreads", get(youtube::comment_threads))
         .route("/youtube/v3/comments", get(youtube::comments))
         .route("/youtube/v3/channels", get(youtube::channels))
+        .route("/youtube/v3/playlistItems", get(youtube::playlist_items))
         .route("/youtube/v3/captions", get(youtube::captions))
         .route("/youtube/v3/captions/{id}", get(youtube::download_caption))
         .route("/v1beta/models/{call}", post(gemini::generate))

@@ -26,6 +26,8 @@ pub struct Counts {
     pub comments: u64,
     /// `channels.list`.
     pub channels: u64,
+    /// `playlistItems.list`.
+    pub playlist_items: u64,
     /// `captions.list`.
     pub captions: u64,
     /// `captions.download`.
@@ -74,6 +76,8 @@ pub enum Method {
     Comments,
     /// `channels.list`.
     Channels,
+    /// `playlistItems.list`.
+    PlaylistItems,
     /// `captions.list` and `captions.download`.
     Captions,
     /// `generateContent`.
@@ -199,7 +203,11 @@ impl State {
 
     pub(crate) fn latency_of(&self, method: Method) -> Duration {
         self.live(|live| match method {
-            Method::Videos | Method::Statistics | Method::Channels | Method::Captions => live.latency.videos,
+            Method::Videos
+            | Method::Statistics
+            | Method::Channels
+            | Method::PlaylistItems
+            | Method::Captions => live.latency.videos,
             Method::CommentThreads => live.latency.comment_threads,
             Method::Comments => live.latency.comments,
             Method::Gemini => live.latency.gemini,

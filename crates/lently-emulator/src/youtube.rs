@@ -13,7 +13,7 @@ use lently_upstream::Comment;
 use serde_json::{Value, json};
 
 use crate::{
-    data::{Thread, Video},
+    data::{EVERYTHING, Thread, Video},
     faults::{self, Refusal},
     state::{Counts, FaultKind, Method, State},
 };
@@ -299,8 +299,13 @@ pub(crate) async fn channels(
     params: Params,
 ) -> Result<Json<Value>, Response> {
     admit(&state, Method::Channels, 1, &headers, &params, |counts| counts.channels += 1).await?;
-    let ids: Vec<&str> = param(&params, "id").unwrap_or_default().split(',').collect();
     let data = state.data();
+    let of_handle = param(&params, "forHandle").and_then(|handle| {
+        let handle = handle.trim_start_matches('@');
+        data.videos.values().find(|video| handle_of(video) == handle).map(|video| video.channel_id.as_str())
+    });
+    let by_id = param(&params, "id").unwrap_or_default().split(',').filter(|id| !id.is_empty());
+    let ids: Vec<&str> = by_id.chain(of_handle).collect();
     let found = ids.iter().filter_map(|id| {
         let videos: Vec<_> = data.videos.values().filter(|video| video.channel_id == **id).collect();
         let first = videos.first()?;
@@ -308,12 +313,59 @@ pub(crate) async fn channels(
             "kind": "youtube#channel",
             "etag": etag(id),
             "id": id,
-            "snippet": { "title": first.channel, "description": "", "publishedAt": first.published },
+            "snippet": {
+                "title": first.channel, "description": "", "publishedAt": first.published,
+                "customUrl": format!("@{}", handle_of(first)),
+            },
             "contentDetails": { "relatedPlaylists": { "uploads": id.replacen("UC", "UU", 1) } },
             "statistics": { "viewCount": "1000000", "subscriberCount": "12300", "videoCount": videos.len().to_string() },
         }))
     });
     Ok(list("youtube#channelListResponse", found.collect(), None))
+}
+
+/// A channel's name in small letters, without what no handle has in it.
+fn handle_of(video: &Video) -> String {
+    video.channel.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// What a channel has uploaded, newest first, or in [`EVERYTHING`] all there is, by id.
+pub(crate) async fn playlist_items(
+    Extract(state): Extract<Arc<State>>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Json<Value>, Response> {
+    admit(&state, Method::PlaylistItems, 1, &headers, &params, |counts| counts.playlist_items += 1).await?;
+    let refuse =
+        |reason| faults::error(StatusCode::BAD_REQUEST, "youtube.parameter", reason, "Check the parameters.");
+    let size: usize = param(&params, "maxResults").map_or(Ok(5), str::parse).unwrap_or_default();
+    let from: usize = param(&params, "pageToken")
+        .map_or(Some(0), |token| token.strip_prefix("PT:").and_then(|from| from.parse().ok()))
+        .ok_or_else(|| refuse("invalidPageToken"))?;
+    if !(1..=50).contains(&size) || param(&params, "part").is_none() {
+        return Err(refuse("invalidValue").into());
+    }
+    let (data, playlist) = (state.data(), param(&params, "playlistId").unwrap_or_default());
+    let mut videos: Vec<_> = data.videos.values().collect();
+    if playlist != EVERYTHING {
+        let channel = playlist.strip_prefix("UU").map(|rest| format!("UC{rest}"));
+        videos.retain(|video| Some(&video.channel_id) == channel.as_ref());
+        videos.sort_by_key(|video| (Reverse(video.published), video.id.clone()));
+    }
+    if videos.is_empty() {
+        let (status, domain) = (StatusCode::NOT_FOUND, "youtube.playlistItem");
+        return Err(faults::error(status, domain, "playlistNotFound", "No such playlist.").into());
+    }
+    let to = from.saturating_add(size).min(videos.len());
+    let item = |video: &Video| {
+        json!({
+            "kind": "youtube#playlistItem", "etag": etag(&video.id), "id": format!("{playlist}.{}", video.id),
+            "contentDetails": { "videoId": video.id, "videoPublishedAt": video.published },
+        })
+    };
+    let items = videos.get(from..to).unwrap_or_default().iter().map(|video| item(video)).collect();
+    let next = (to < videos.len()).then(|| format!("PT:{to}"));
+    Ok(list("youtube#playlistItemListResponse", items, next))
 }
 
 pub(crate) async fn captions(

@@ -56,6 +56,8 @@ pub enum Method {
     VideoStats,
     /// `channels.list`.
     Channels,
+    /// `playlistItems.list`.
+    PlaylistItems,
     /// `commentThreads.list`.
     CommentThreads,
     /// `comments.list`.
@@ -76,6 +78,7 @@ impl Method {
             Self::Videos => (Bucket::Shared, 1, "videos"),
             Self::VideoStats => (Bucket::Stats, 1, "videos:batchGetStats"),
             Self::Channels => (Bucket::Shared, 1, "channels"),
+            Self::PlaylistItems => (Bucket::Shared, 1, "playlistItems"),
             Self::CommentThreads => (Bucket::Shared, 1, "commentThreads"),
             Self::Comments => (Bucket::Shared, 1, "comments"),
             Self::Captions => (Bucket::Shared, 50, "captions"),

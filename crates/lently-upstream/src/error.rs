@@ -43,6 +43,9 @@ pub enum UpstreamError {
     /// There is no such comment; deleted since its thread was read, for instance.
     #[error("there is no such comment")]
     CommentNotFound,
+    /// There is no such playlist, or it is private.
+    #[error("there is no such playlist, or it is private")]
+    PlaylistNotFound,
     /// It may not be read with what is configured.
     #[error("the upstream forbids it: {reason}")]
     Forbidden {

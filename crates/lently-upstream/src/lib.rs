@@ -7,6 +7,7 @@ pub mod dump;
 mod error;
 mod gemini;
 mod html;
+mod list_ref;
 mod meter;
 mod model;
 mod pacific;
@@ -19,14 +20,16 @@ pub use self::{
     clock::WallClock,
     error::{Unusable, UpstreamError},
     gemini::{DEFAULT_MODEL, GeminiClient, GeminiConfig, GenerateRequest, Generated, TokenUsage},
+    list_ref::{ChannelRef, PlaylistId},
     meter::{Expense, Kept, Meter},
     model::{
-        Call, CaptionTrack, Channel, Comment, CommentOrder, Page, Segment, Statistics, Transcript, Video,
+        Call, CaptionTrack, Channel, Comment, CommentOrder, Page, PlaylistItem, Segment, Statistics,
+        Transcript, Video,
     },
     pacific::{PacificDay, next_midnight},
     video_ref::{CommentId, RefError, VideoId, VideoRef},
     youtube::{
-        Harvest, HarvestEnd, HarvestProgress, HarvestRequest, MAX_IDS, MAX_PAGE, Next, OpenThread, Place,
-        ReadSoFar, Reading, Thread, YouTubeClient, YouTubeConfig, replies_missing,
+        Harvest, HarvestEnd, HarvestProgress, HarvestRequest, MAX_IDS, MAX_ITEMS, MAX_PAGE, Next, OpenThread,
+        Place, ReadSoFar, Reading, Thread, YouTubeClient, YouTubeConfig, replies_missing,
     },
 };

@@ -119,6 +119,15 @@ pub struct Channel {
     pub uploads_playlist_id: Option<String>,
 }
 
+/// A video's place in a playlist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaylistItem {
+    /// The video.
+    pub video_id: VideoId,
+    /// When it was published; absent where it is private or removed by now.
+    pub published_at: Option<Timestamp>,
+}
+
 /// A caption track.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptionTrack {

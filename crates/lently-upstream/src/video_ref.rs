@@ -17,6 +17,10 @@ pub struct RefError {
 }
 
 impl RefError {
+    pub(crate) const fn new(problem: &'static str, expected: &'static str) -> Self {
+        Self { problem, expected }
+    }
+
     const fn of_address(problem: &'static str) -> Self {
         Self { problem, expected: EXPECTED }
     }
@@ -41,7 +45,7 @@ pub struct VideoRef {
     pub comment_id: Option<CommentId>,
 }
 
-fn is_id_byte(byte: u8) -> bool {
+pub(crate) fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
@@ -140,11 +144,7 @@ impl FromStr for VideoRef {
         if text.len() > 2048 {
             return Err(RefError::of_address("this is longer than any address of a video"));
         }
-        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let url = Url::parse(&with_scheme).map_err(|_| RefError::of_address("this is no address"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(RefError::of_address("this is no web address"));
-        }
+        let url = address(text).ok_or(RefError::of_address("this is no web address"))?;
         // What an address must be is said of the whole address, not of the id in it.
         let video_id = video_of(&url).map_err(|error| RefError::of_address(error.problem))?;
         let comment_id = parameter(&url, "lc").and_then(|lc| lc.parse().ok());
@@ -152,17 +152,28 @@ impl FromStr for VideoRef {
     }
 }
 
-fn parameter(url: &Url, name: &str) -> Option<String> {
+/// A web address, with or without its scheme.
+pub(crate) fn address(text: &str) -> Option<Url> {
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    Url::parse(&with_scheme).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// The host of an address without what YouTube puts in front of its own.
+pub(crate) fn bare_host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let without = ["www.", "m.", "music.", "gaming."].iter().find_map(|sub| host.strip_prefix(sub));
+    without.map(str::to_owned).unwrap_or(host)
+}
+
+pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
     url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 fn video_of(url: &Url) -> Result<VideoId, RefError> {
-    let host = url.host_str().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
-    let host =
-        ["www.", "m.", "music.", "gaming."].iter().find_map(|sub| host.strip_prefix(sub)).unwrap_or(&host);
+    let host = bare_host(url);
     let mut path = url.path_segments().into_iter().flatten().filter(|part| !part.is_empty());
     let wrong_id = RefError::of_address("this address names no video");
-    match host {
+    match host.as_str() {
         "youtu.be" => path.next().ok_or(wrong_id)?.parse(),
         "youtube.com" | "youtube-nocookie.com" => match path.next().unwrap_or_default() {
             "watch" | "" => match parameter(url, "v") {

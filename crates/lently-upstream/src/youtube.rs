@@ -29,8 +29,9 @@ use crate::{
     bucket::Method,
     clock::WallClock,
     error::{UpstreamError, word},
+    list_ref::{ChannelRef, PlaylistId},
     meter::{self, Expense, Meter},
-    model::{Call, Channel, Comment, CommentOrder, Page, Statistics, Video},
+    model::{Call, Channel, Comment, CommentOrder, Page, PlaylistItem, Statistics, Video},
     pacific::next_midnight,
     transport::{self, Reply},
     video_ref::VideoId,
@@ -38,6 +39,8 @@ use crate::{
 
 /// The most ids in one `videos.list`, `videos.batchGetStats` or `channels.list`.
 pub const MAX_IDS: usize = 50;
+/// The most items of a playlist on one page (discovery document, revision 20261104).
+pub const MAX_ITEMS: u32 = 50;
 /// The most threads or replies on one page.
 pub const MAX_PAGE: u32 = 100;
 /// Someone may be waiting for the page; a longer hint is theirs to follow.
@@ -250,6 +253,45 @@ impl YouTubeClient {
         let query = [("part", "snippet,statistics,contentDetails".to_owned()), ("id", ids)];
         let call: Call<wire::List<wire::Channel>> = self.list(Method::Channels, &query, &Auth::Key).await?;
         Ok(call.map(|list| list.items.into_iter().filter_map(wire::Channel::into_channel).collect()))
+    }
+
+    /// The channel that is meant, with the playlist of its uploads; 1 unit. `None` where there is none.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn channel(&self, channel: &ChannelRef) -> Result<Call<Option<Channel>>, UpstreamError> {
+        let wanted = match channel {
+            ChannelRef::Id(id) => ("id", id.clone()),
+            ChannelRef::Handle(handle) => ("forHandle", handle.clone()),
+        };
+        let query = [("part", "snippet,contentDetails".to_owned()), wanted];
+        let call: Call<wire::List<wire::Channel>> = self.list(Method::Channels, &query, &Auth::Key).await?;
+        Ok(call.map(|list| list.items.into_iter().find_map(wire::Channel::into_channel)))
+    }
+
+    /// One page of up to 50 items of a playlist, in its own order, which for uploads is newest first; 1 unit.
+    ///
+    /// # Errors
+    /// [`UpstreamError::PlaylistNotFound`], and as every call.
+    pub async fn playlist_items(
+        &self,
+        playlist: &PlaylistId,
+        page_token: Option<&str>,
+    ) -> Result<Call<Page<PlaylistItem>>, UpstreamError> {
+        let mut query = vec![
+            ("part", "contentDetails".to_owned()),
+            ("playlistId", playlist.to_string()),
+            ("maxResults", MAX_ITEMS.to_string()),
+        ];
+        query.extend(page_token.map(|token| ("pageToken", token.to_owned())));
+        let call: Result<Call<wire::List<wire::PlaylistItem>>, _> =
+            self.list(Method::PlaylistItems, &query, &Auth::Key).await;
+        let call = call.map_err(|error| match error {
+            // Only a playlist was asked for, whatever the reason of the 404 says.
+            UpstreamError::VideoNotFound => UpstreamError::PlaylistNotFound,
+            other => other,
+        })?;
+        Ok(call.map(|list| list.into_page(wire::PlaylistItem::into_item)))
     }
 
     /// Calls a `list` method with retries. The units of every attempt are in the result.

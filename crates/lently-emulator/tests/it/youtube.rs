@@ -79,6 +79,26 @@ async fn metadata_channels_and_captions_are_there() {
 }
 
 #[tokio::test]
+async fn a_channel_is_found_by_id_or_handle_and_lists_its_uploads() {
+    let emulator = emulator(10_000).await;
+    let client = client(&emulator);
+    let found = client.video(&video(0)).await.expect("a video").value;
+    let by_id = client.channel(&found.channel_id.parse().expect("an id")).await.expect("a channel");
+    let by_handle = client.channel(&"@workshophours".parse().expect("a handle")).await.expect("a channel");
+    assert_eq!((&by_id, by_id.units), (&by_handle, 1));
+    let uploads = by_id.value.expect("a channel").uploads_playlist_id.expect("uploads");
+    let page = client.playlist_items(&uploads.parse().expect("an id"), None).await.expect("a page");
+    assert_eq!((page.value.items[0].video_id.clone(), page.units), (video(0), 1));
+    assert_eq!(page.value.items[0].published_at, found.published_at);
+    assert_eq!(client.channel(&"@nobody".parse().expect("a handle")).await.expect("an answer").value, None);
+    let nowhere = client.playlist_items(&"PLnowhere".parse().expect("an id"), None).await;
+    assert_eq!(nowhere.expect_err("no such playlist"), UpstreamError::PlaylistNotFound);
+    let all = client.playlist_items(&lently_emulator::EVERYTHING.parse().expect("an id"), None).await;
+    assert_eq!(all.expect("a page").value.items.len(), 4);
+    assert_eq!(emulator.counts().units, client.units_spent());
+}
+
+#[tokio::test]
 async fn disabled_and_removed_videos_and_a_used_up_quota_answer_as_youtube_does() {
     let emulator = emulator(3).await;
     let client = client(&emulator);

@@ -171,6 +171,38 @@ impl Channel {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PlaylistItem {
+    snippet: ItemSnippet,
+    content_details: ItemDetails,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ItemSnippet {
+    resource_id: ItemDetails,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ItemDetails {
+    video_id: String,
+    #[serde(deserialize_with = "time")]
+    video_published_at: Option<Timestamp>,
+}
+
+impl PlaylistItem {
+    pub(super) fn into_item(self) -> Option<model::PlaylistItem> {
+        let Self { snippet, content_details } = self;
+        let id = content_details.video_id.parse().ok();
+        Some(model::PlaylistItem {
+            video_id: id.or_else(|| snippet.resource_id.video_id.parse().ok())?,
+            published_at: content_details.video_published_at,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Thread {
     snippet: ThreadSnippet,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lently_upstream::dump::{DumpFormat, parse_dump};
-use lently_upstream::{CommentOrder, Generated, Unusable, UpstreamError, VideoId};
+use lently_upstream::{CommentOrder, Generated, PlaylistId, Unusable, UpstreamError, VideoId};
 use serde_json::Value;
 
 use crate::gemini;
@@ -57,6 +57,7 @@ fn status(body: &[u8]) -> u16 {
 async fn every_item_of_every_recorded_list_is_read() {
     let Some(folder) = lently_testing::real_data() else { return };
     let id: VideoId = "dQw4w9WgXcQ".parse().expect("an id");
+    let playlist: PlaylistId = "PLOU2XLYxmsIKpaV8h0AGE05so0fAwwfTw".parse().expect("an id");
     let mut lists = 0;
     for (name, body) in bodies(&folder.join("youtube/recorded")) {
         let value: Value = serde_json::from_slice(&body).expect("JSON");
@@ -73,6 +74,10 @@ async fn every_item_of_every_recorded_list_is_read() {
             "commentListResponse" => client.replies("a", None).await.map(|call| {
                 assert_eq!(call.value.next_page_token.as_deref(), value["nextPageToken"].as_str(), "{name}");
                 assert!(call.value.items.iter().all(|comment| !comment.text.is_empty()), "{name}");
+                call.value.items.len()
+            }),
+            "playlistItemListResponse" => client.playlist_items(&playlist, None).await.map(|call| {
+                assert_eq!(call.value.next_page_token.as_deref(), value["nextPageToken"].as_str(), "{name}");
                 call.value.items.len()
             }),
             "commentThreadListResponse" => client.comment_threads(&id, order, 100, None).await.map(|call| {

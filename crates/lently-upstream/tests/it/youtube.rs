@@ -278,6 +278,46 @@ async fn statistics_are_asked_for_by_repeated_ids_and_counted_in_a_bucket_of_the
 }
 
 #[tokio::test]
+async fn a_channel_is_asked_for_as_it_is_named_and_a_playlist_page_by_page() {
+    let channel = json!({ "id": "UC_x5XG1OV2P6uZZ5FSM9Ttw",
+        "contentDetails": { "relatedPlaylists": { "uploads": "UU_x5XG1OV2P6uZZ5FSM9Ttw" } } });
+    let item =
+        json!({ "contentDetails": { "videoId": "dQw4w9WgXcQ", "videoPublishedAt": "2019-11-21T22:17:43Z" } });
+    let by_snippet = json!({ "snippet": { "resourceId": { "videoId": "aaaaaaaaaaa" } } });
+    let list = json!({ "items": [item, by_snippet, {}], "nextPageToken": "CAoQAA" });
+    let upstream = Upstream::answering([
+        reply(200, json!({ "items": [channel] }).to_string()),
+        reply(200, json!({ "pageInfo": {} }).to_string()),
+        reply(200, list.to_string()),
+        youtube_error(404, "playlistNotFound"),
+    ])
+    .await;
+    let client = upstream.youtube();
+    let found =
+        client.channel(&"@googledevelopers".parse().expect("a handle")).await.expect("an answer").value;
+    let uploads = found.expect("a channel").uploads_playlist_id.expect("uploads").parse().expect("an id");
+    let by_id = "UC_x5XG1OV2P6uZZ5FSM9Tt0".parse().expect("an id");
+    assert_eq!(client.channel(&by_id).await.expect("an answer").value, None);
+    let page = client.playlist_items(&uploads, None).await.expect("a page").value;
+    let ids: Vec<_> = page.items.iter().map(|item| item.video_id.as_str()).collect();
+    assert_eq!((ids, page.next_page_token.as_deref()), (vec!["dQw4w9WgXcQ", "aaaaaaaaaaa"], Some("CAoQAA")));
+    assert_eq!(page.items.iter().map(|item| item.published_at.is_some()).collect::<Vec<_>>(), [true, false]);
+    let gone = client.playlist_items(&uploads, Some("CAoQAA")).await;
+    assert_eq!(gone.expect_err("no such playlist"), UpstreamError::PlaylistNotFound);
+    let asked: Vec<_> = upstream.asked().into_iter().map(|asked| asked.target).collect();
+    assert_eq!(
+        asked,
+        [
+            "/youtube/v3/channels?part=snippet%2CcontentDetails&forHandle=%40googledevelopers",
+            "/youtube/v3/channels?part=snippet%2CcontentDetails&id=UC_x5XG1OV2P6uZZ5FSM9Tt0",
+            "/youtube/v3/playlistItems?part=contentDetails&playlistId=UU_x5XG1OV2P6uZZ5FSM9Ttw&maxResults=50",
+            "/youtube/v3/playlistItems?part=contentDetails&playlistId=UU_x5XG1OV2P6uZZ5FSM9Ttw&maxResults=50&pageToken=CAoQAA",
+        ]
+    );
+    assert_eq!(client.units_spent(), 4);
+}
+
+#[tokio::test]
 async fn an_hour_is_not_waited_out_but_told() {
     let answer = with_header(youtube_error(429, "rateLimitExceeded"), "retry-after", "3600");
     let upstream = Upstream::answering([answer]).await;
