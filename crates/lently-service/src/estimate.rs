@@ -106,6 +106,18 @@ impl Lently {
         Ok(estimate)
     }
 
+    /// Tells what reading the video of a request would cost, whether or not the analysis is there.
+    pub(crate) async fn estimate_of_reading(
+        &self,
+        request: &AnalysisRequest,
+    ) -> Result<Estimate, ServiceError> {
+        let (id, engine) = self.check(request)?;
+        let mut estimate = Estimate::of_nothing(id, &engine);
+        estimate.cached.analysis = false;
+        self.estimate_reading(request, &mut estimate).await;
+        Ok(estimate)
+    }
+
     async fn estimate_reading(&self, request: &AnalysisRequest, estimate: &mut Estimate) {
         let AnalysisSource::Video(video) = &request.source else { return };
         let youtube = self.youtube();
@@ -214,6 +226,11 @@ impl Estimate {
             allowed: true,
             notes: Vec::new(),
         }
+    }
+
+    /// The units for metadata among those of the shared quota, which up to 50 videos share.
+    pub(crate) fn metadata_units(&self) -> u64 {
+        u64::from(!self.cached.video && self.stats_units == 0)
     }
 
     /// What it comes to, as a cost is written.

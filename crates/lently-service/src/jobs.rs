@@ -32,8 +32,8 @@ type Ended = Result<AnalysisAnswer, ServiceError>;
 /// One analysis being made.
 pub(crate) struct Run {
     id: AnalysisId,
-    /// Who asked first: what it spends is theirs.
-    first: UserId,
+    /// Who asked first, and what for: what it spends is theirs.
+    payer: Payer,
     progress: watch::Sender<Progress>,
     ended: watch::Sender<Option<Ended>>,
     claims: Mutex<Claims>,
@@ -63,15 +63,15 @@ pub(crate) struct Claims {
 }
 
 impl Run {
-    fn new(id: &AnalysisId, user: &UserId, reservation: Option<Reservation>) -> Self {
+    fn new(id: &AnalysisId, payer: &Payer, reservation: Option<Reservation>) -> Self {
         let claims = Claims {
-            users: HashSet::from([user.clone()]),
+            users: HashSet::from([payer.user.clone()]),
             reservations: reservation.into_iter().collect(),
             ..Claims::default()
         };
         Self {
             id: id.clone(),
-            first: user.clone(),
+            payer: payer.clone(),
             progress: watch::Sender::new(Progress::default()),
             ended: watch::Sender::new(None),
             claims: Mutex::new(claims),
@@ -86,7 +86,7 @@ impl Run {
 
     /// Whose its expenses are.
     pub(crate) fn payer(&self) -> Payer {
-        Payer::analysis(self.first.clone())
+        self.payer.clone()
     }
 
     /// Whether this user is among those who asked.
@@ -260,7 +260,7 @@ impl Runs {
     pub(crate) fn join_or_start<Work, Making, Settle, Settling>(
         self: &Arc<Self>,
         id: &AnalysisId,
-        user: &UserId,
+        payer: &Payer,
         reservation: Option<Reservation>,
         wait_at_most: Duration,
         work: Work,
@@ -276,7 +276,7 @@ impl Runs {
         if let Some(run) = state.running.get(id) {
             let run = Arc::clone(run);
             let mut claims = lock(&run.claims);
-            let needless = if claims.users.insert(user.clone()) {
+            let needless = if claims.users.insert(payer.user.clone()) {
                 claims.reservations.extend(reservation);
                 None
             } else {
@@ -293,7 +293,7 @@ impl Runs {
             return Err(ServiceError::Busy { waiting });
         }
         state.forget(id);
-        let run = Arc::new(Run::new(id, user, reservation));
+        let run = Arc::new(Run::new(id, payer, reservation));
         state.running.insert(id.clone(), Arc::clone(&run));
         drop(state);
         let ending = Ending { runs: Arc::clone(self), run: Arc::clone(&run), result: None };

@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lently_cache::{Allowance, Budget, CacheService, Clock, Cost, Kind, TallyWanted};
-use lently_upstream::{Bucket, Meter, PacificDay, TokenUsage, UpstreamError};
+use lently_upstream::{Bucket, Expense, Meter, PacificDay, TokenUsage, UpstreamError};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ use crate::error::ServiceError;
 use crate::keys::EntryKind;
 use crate::price::Prices;
 use crate::store::Store;
+use crate::warming::Units;
 use book::{Book, Held};
 use lines::Spent;
 
@@ -168,6 +170,33 @@ impl Ledger {
             let (ledger, payer, job) = (ledger.clone(), payer.clone(), job.clone());
             async move { ledger.told(&payer, job.as_ref(), expense).await }
         })
+    }
+
+    /// The same, refusing what is beyond these units of the shared quota.
+    pub(crate) fn meter_within(&self, payer: Payer, units: Units) -> Meter {
+        let ledger = self.clone();
+        Meter::new(move |expense| {
+            let (ledger, payer, units) = (ledger.clone(), payer.clone(), units.clone());
+            async move {
+                let taken = match &expense {
+                    Expense::Call(method) if method.bucket() == Bucket::Shared => method.units(),
+                    _ => 0,
+                };
+                if taken > 0 && !units.take(taken) {
+                    return Err(UpstreamError::QuotaSetAside { until: ledger.day_ends_at() });
+                }
+                let told = ledger.told(&payer, None, expense).await;
+                if taken > 0 && told.is_err() {
+                    units.give_back(taken);
+                }
+                told
+            }
+        })
+    }
+
+    /// When all quotas begin anew.
+    pub fn day_ends_at(&self) -> Timestamp {
+        self.0.book.today().end()
     }
 
     /// What tokens of a model cost today, in millionths of a dollar; `None` without a price.

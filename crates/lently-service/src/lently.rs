@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lently_cache::{CacheService, Clock};
-use lently_upstream::{GeminiClient, GeminiConfig, WallClock, YouTubeClient, YouTubeConfig};
+use lently_upstream::{GeminiClient, GeminiConfig, VideoId, WallClock, YouTubeClient, YouTubeConfig};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Left, Runs};
 use crate::ledger::{Budgets, Ledger, LedgerConfig, RefreshBudget};
 use crate::plan::UserPlan;
+use crate::popularity::Popularity;
 use crate::price::Prices;
 use crate::progress::{Progress, Stage};
 use crate::request::{AnalysisRequest, AnalysisSource};
@@ -92,6 +93,7 @@ struct Inner {
     runs: Arc<Runs>,
     ledger: Ledger,
     retention: Retention,
+    popularity: Popularity,
     ttl: Arc<CacheTtl>,
     clock: Clock,
     default_plan: UserPlan,
@@ -170,6 +172,7 @@ impl Lently {
             }
             None => None,
         };
+        let popularity = Popularity::new(store.clone(), ledger.clone(), config.clock.clone(), &config.stop);
         let engines = Engines::new(gemini, config.tasks.clone());
         let youtube = CachedYouTubeService::new(YouTubeParts {
             cache: cache.clone(),
@@ -179,6 +182,7 @@ impl Lently {
             ttl: Arc::clone(&ttl),
             clock: config.clock.clone(),
             economy: config.economy,
+            popularity: popularity.clone(),
         });
         let access = Access::new(store.clone(), config.clock.clone(), config.tasks.clone());
         let tasks = config.tasks.clone();
@@ -212,6 +216,7 @@ impl Lently {
                 runs,
                 ledger,
                 retention,
+                popularity,
                 ttl,
                 clock: config.clock,
                 default_plan: config.default_plan,
@@ -293,6 +298,7 @@ impl Lently {
         progress: watch::Sender<Progress>,
     ) -> Result<AnalysisAnswer, ServiceError> {
         let (id, engine) = self.check(&request)?;
+        self.note_request(&request);
         if let Some(answer) = self.ready(user, &id, no_cache).await? {
             progress.send_replace(Progress::at(Stage::Done));
             return Ok(answer);
@@ -323,6 +329,7 @@ impl Lently {
         no_cache: bool,
     ) -> Result<Started, ServiceError> {
         let (id, engine) = self.check(&request)?;
+        self.note_request(&request);
         if let Some(answer) = self.ready(user, &id, no_cache).await? {
             return Ok(Started::Ready(answer));
         }
@@ -412,8 +419,20 @@ impl Lently {
 
     /// Closes the store. The cache, the tasks and the stop signal are their owner's.
     pub async fn close(&self) {
+        self.inner.popularity.close().await;
         self.inner.ledger.close().await;
         self.inner.store.close().await;
+    }
+
+    /// The videos that were asked for most lately.
+    pub(crate) async fn most_asked(&self, count: u32) -> Result<Vec<VideoId>, ServiceError> {
+        self.inner.popularity.most_asked(count).await
+    }
+
+    fn note_request(&self, request: &AnalysisRequest) {
+        if let AnalysisSource::Video(video) = &request.source {
+            self.inner.popularity.count(&video.video_id);
+        }
     }
 
     pub(crate) fn check(&self, request: &AnalysisRequest) -> Result<(AnalysisId, Engine), ServiceError> {

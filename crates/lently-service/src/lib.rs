@@ -29,11 +29,13 @@ mod jobs;
 mod judge;
 pub mod ledger;
 mod places;
+mod popularity;
 mod purse;
 pub mod retention;
 mod run;
 pub mod store;
 mod tombstones;
+pub mod warming;
 
 pub mod lently;
 
@@ -56,4 +58,5 @@ pub use request::{AnalysisRequest, AnalysisSource, EngineChoice, MAX_COMMENTS};
 pub use retention::{Retention, RetentionReport, SweepReport};
 pub use store::{AnalysisListItem, PartReport, Store, StorePart};
 pub use ttl::CacheTtl;
+pub use warming::{WarmPlan, WarmReport, WarmRequest, WarmState, WarmedVideo, WhyLeft};
 pub use youtube::{CachedYouTubeService, CommentsRequest};

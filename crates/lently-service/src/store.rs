@@ -3,6 +3,7 @@
 //! It is opened on first use and is not a cache: what is here outlives every tier, up to the retention, and no longer.
 
 mod answers;
+mod asked;
 mod erased;
 mod erasing;
 mod ledger;

@@ -5,6 +5,7 @@
 mod asking;
 mod comments;
 mod erasing;
+mod lists;
 mod pages;
 mod shelf;
 mod statistics;
@@ -18,11 +19,15 @@ use futures::future::BoxFuture;
 use lently_cache::{
     Answer, Bulk, CacheService, Clock, Controls, Cost, FetchError, FetchFailure, Fetched, Pattern, Wanted,
 };
-use lently_upstream::{Call, CommentOrder, HarvestProgress, Transcript, Video, VideoId, YouTubeClient};
+use lently_upstream::{
+    Call, CommentOrder, HarvestProgress, Meter, Transcript, Video, VideoId, YouTubeClient,
+};
 use serde::Serialize;
 
+pub(crate) use self::asking::pages as pages_of_comments;
 use self::comments::CommentsSource;
 pub(crate) use self::erasing::comments_by;
+pub(crate) use self::lists::{Listed, PAGES_MAX as LISTED_PAGES_MAX, pages_of as pages_of_list};
 pub use self::shelf::{Check, Doubt, FULL_EVERY, Head, RANKS_EVERY, Shelf};
 use self::statistics::StatisticsSource;
 use self::videos::{Asked, KnownHere, Reading, VideoSource};
@@ -37,9 +42,11 @@ use crate::keys::{CacheKeys, EntryKind};
 use crate::ledger::{Job, Ledger, Payer};
 use crate::places::Places;
 use crate::plan::UserPlan;
+use crate::popularity::Popularity;
 use crate::shape;
 use crate::store::Store;
 use crate::ttl::CacheTtl;
+use crate::warming::Units;
 
 /// Fetches for callers that may be under way at once. Those of analyses are not among them: `max_running` bounds them.
 pub const FETCHES_MAX: usize = 32;
@@ -75,6 +82,7 @@ pub(crate) struct YouTubeParts {
     pub ttl: Arc<CacheTtl>,
     pub clock: Clock,
     pub economy: Economy,
+    pub popularity: Popularity,
 }
 
 /// The YouTube client behind the cache. Cheap to clone.
@@ -90,6 +98,7 @@ pub struct CachedYouTubeService {
     comments: CommentsSource,
     ttl: Arc<CacheTtl>,
     clock: Clock,
+    popularity: Popularity,
 }
 
 /// Loaders of metadata, each with batches of its own.
@@ -127,7 +136,7 @@ enum Purpose {
 impl CachedYouTubeService {
     /// Spends for the one user there is as long as nobody logs in.
     pub(crate) fn new(parts: YouTubeParts) -> Self {
-        let YouTubeParts { cache, client, ledger, store, ttl, clock, economy } = parts;
+        let YouTubeParts { cache, client, ledger, store, ttl, clock, economy, popularity } = parts;
         let places = Places::new(FETCHES_MAX, FETCHES_WAITING_MAX);
         let payer = Payer::interactive(UserId::local());
         let statistics = StatisticsSource::new(client.clone(), clock.clone());
@@ -156,26 +165,41 @@ impl CachedYouTubeService {
             callers_anew: source.loader(Reading::InFull, Some(places.clone())),
             analyses_anew: source.loader(Reading::InFull, None),
         };
-        Self { cache, client, ledger, payer, places, videos, comments, ttl, clock }
+        Self { cache, client, ledger, payer, places, videos, comments, ttl, clock, popularity }
     }
 
     /// The same service for another payer: what it fetches is theirs in the ledger. What others fetch and share is not.
     #[must_use]
     pub fn paid_by(&self, payer: Payer) -> Self {
-        self.spending(payer, None)
+        let meter = self.ledger.meter(payer.clone(), None);
+        self.spending(payer, meter)
     }
 
     /// The same, taking first what a job has set aside. Metadata and statistics go together with those of others and are not taken out
     /// of it.
     pub(crate) fn out_of(&self, job: &Job) -> Self {
-        self.spending(self.payer.clone(), Some(job.clone()))
+        let meter = self.ledger.meter(self.payer.clone(), Some(job.clone()));
+        self.spending(self.payer.clone(), meter)
     }
 
-    fn spending(&self, payer: Payer, job: Option<Job>) -> Self {
-        let client = self.client.metered(self.ledger.meter(payer.clone(), job));
+    /// The same, taking no more of the shared quota than these units. Metadata and statistics are not bounded by them.
+    pub(crate) fn within(&self, units: &Units) -> Self {
+        let meter = self.ledger.meter_within(self.payer.clone(), units.clone());
+        self.spending(self.payer.clone(), meter)
+    }
+
+    fn spending(&self, payer: Payer, meter: Meter) -> Self {
+        let client = self.client.metered(meter);
         let comments =
             CommentsSource { client: client.clone(), payer: payer.clone(), ..self.comments.clone() };
         Self { client, payer, comments, ..self.clone() }
+    }
+
+    /// Counts a request of somebody who waits.
+    fn count(&self, video_id: &VideoId) {
+        if !self.payer.purpose.is_background() {
+            self.popularity.count(video_id);
+        }
     }
 
     pub(crate) const fn payer(&self) -> &Payer {
@@ -208,6 +232,7 @@ impl CachedYouTubeService {
         controls: &Controls,
     ) -> Result<Cached<Comments>, ServiceError> {
         user_plan.check_comments(request.max_comments)?;
+        self.count(&request.video_id);
         self.comments_for(Purpose::Caller, request, controls, Arc::new(|_| {})).await
     }
 
@@ -229,6 +254,7 @@ impl CachedYouTubeService {
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
+        self.count(video_id);
         self.video_through(Purpose::Caller, video_id, controls).await
     }
 
@@ -241,6 +267,7 @@ impl CachedYouTubeService {
         let policy = self.ttl.policy(EntryKind::Video);
         let one =
             |id: &VideoId| Wanted { id: self.asked(id), key: CacheKeys::video(id), policy: policy.clone() };
+        video_ids.iter().for_each(|id| self.count(id));
         let wanted: Vec<_> = video_ids.iter().map(one).collect();
         let loader = self.videos.of(Purpose::Caller, controls);
         let answers = shape::get_or_set_many(&self.cache, EntryKind::Video, &wanted, controls, loader).await;

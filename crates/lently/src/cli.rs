@@ -199,7 +199,7 @@ pub fn run() -> ExitCode {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args, terminal).await,
             Command::Emulate(args) => emulate::run(args).await,
-            Command::Cache(args) => cache::run(args).await,
+            Command::Cache(args) => cache::run(args, terminal).await,
             Command::Doctor(args) => doctor::run(args, terminal).await,
             Command::Bench(args) => bench::run(args, terminal).await,
             Command::Simulate(args) => simulate::run(args, terminal).await,

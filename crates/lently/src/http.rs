@@ -25,6 +25,7 @@ mod observe;
 mod prefer;
 mod retention;
 
+pub(crate) use self::warm::Warming;
 pub use self::{
     error::Problem,
     routes::{RouteInfo, Who, route_table, router},

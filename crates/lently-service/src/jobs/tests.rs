@@ -39,7 +39,8 @@ fn begin<Making>(
 where
     Making: Future<Output = Ended> + Send + 'static,
 {
-    runs.join_or_start(&id(name), user, None, Duration::from_secs(60), work, |_, _| async {})
+    let payer = Payer::analysis(user.clone());
+    runs.join_or_start(&id(name), &payer, None, Duration::from_secs(60), work, |_, _| async {})
 }
 
 fn started(joined: Result<Joined, ServiceError>) -> Arc<Run> {
@@ -158,7 +159,14 @@ async fn a_failure_is_known_from_the_moment_the_run_is_gone() {
         seen.send(known).expect("the test waits");
     };
     let work = |_| async { Err(ServiceError::TimedOut) };
-    let joined = runs.join_or_start(&id("a"), &UserId::local(), None, Duration::from_secs(60), work, settle);
+    let joined = runs.join_or_start(
+        &id("a"),
+        &Payer::analysis(UserId::local()),
+        None,
+        Duration::from_secs(60),
+        work,
+        settle,
+    );
     assert!(started(joined).ended().await.is_err());
     assert!(settling.await.expect("settled"));
 }

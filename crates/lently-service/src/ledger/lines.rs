@@ -29,7 +29,7 @@ pub(super) type Spent = BTreeMap<(String, String, String), u64>;
 
 impl Ledger {
     /// Tells sums that nothing is set aside of, and learns those of all. `None` where there is nobody to ask.
-    pub(super) async fn exchange_totals(&self, name: &str, totals: Amounts) -> Option<Sums> {
+    pub(crate) async fn exchange_totals(&self, name: &str, totals: Amounts) -> Option<Sums> {
         let (part, holder) = self.names().await.ok()?;
         let tally = self.0.cache.tally(name).ok().filter(|tally| tally.is_shared())?;
         let part = Part { name: part.to_owned(), totals };

@@ -10,8 +10,10 @@ use crate::engine::Engine;
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Joined, Run};
+use crate::ledger::Payer;
 use crate::request::AnalysisRequest;
 use crate::run::Maker;
+use crate::store::Reservation;
 
 impl Lently {
     /// Joins or begins the making; the second value tells whether it was begun for this caller.
@@ -28,20 +30,7 @@ impl Lently {
         }
         let reservation = self.reserve(user, request.comments_at_most()).await?;
         let making = Making { service: self.clone(), id: id.clone(), request, engine, no_cache };
-        let settling = self.clone();
-        let joined = self.inner.runs.join_or_start(
-            id,
-            user,
-            reservation,
-            self.inner.ttl.analysis_timeout,
-            move |run| making.carry_out(run),
-            move |claims, counts| async move {
-                settling.settle(claims.reservations, counts).await;
-                for user in claims.users.iter().chain(&claims.gone) {
-                    settling.forget_usage(user).await;
-                }
-            },
-        );
+        let joined = self.begin(&Payer::analysis(user.clone()), reservation, making);
         let (run, own, needless) = match joined {
             Ok(Joined::Started(run)) => (run, true, None),
             Ok(Joined::Shared(run, needless)) => (run, false, needless),
@@ -55,6 +44,40 @@ impl Lently {
         self.settle(needless.into_iter().collect(), false).await;
         self.forget_usage(user).await;
         Ok((run, own))
+    }
+
+    /// Makes an analysis that nobody has asked for, unless it is there: no history has it, and no plan is charged with it.
+    pub(crate) async fn prepare(&self, request: AnalysisRequest) -> Result<AnalysisAnswer, ServiceError> {
+        let (id, engine) = self.check(&request)?;
+        if let Ok(Some(answer)) = self.inner.analyses.look(&id).await {
+            return Ok(answer);
+        }
+        let making = Making { service: self.clone(), id, request, engine, no_cache: false };
+        match self.begin(&Payer::warm(), None, making)? {
+            Joined::Started(run) | Joined::Shared(run, _) => run.ended().await,
+        }
+    }
+
+    fn begin(
+        &self,
+        payer: &Payer,
+        reservation: Option<Reservation>,
+        making: Making,
+    ) -> Result<Joined, ServiceError> {
+        let (settling, id) = (self.clone(), making.id.clone());
+        self.inner.runs.join_or_start(
+            &id,
+            payer,
+            reservation,
+            self.inner.ttl.analysis_timeout,
+            move |run| making.carry_out(run),
+            move |claims, counts| async move {
+                settling.settle(claims.reservations, counts).await;
+                for user in claims.users.iter().chain(&claims.gone) {
+                    settling.forget_usage(user).await;
+                }
+            },
+        )
     }
 
     fn maker(&self) -> Maker {

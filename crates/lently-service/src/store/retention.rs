@@ -13,6 +13,7 @@ use super::ledger::LEDGER_DAYS;
 use super::usage::USAGE_RETENTION;
 use super::{Store, earlier, later, millis, timestamp};
 use crate::error::ServiceError;
+use crate::popularity::DAYS as ASKED_DAYS;
 use crate::ttl::RETENTION;
 
 /// Rows in one transaction: some milliseconds of work.
@@ -43,11 +44,13 @@ pub enum StorePart {
     Ledger,
     /// How many analyses were made for a user in a month.
     Usage,
+    /// How often videos were asked for.
+    Asked,
 }
 
 impl StorePart {
     /// All of them, in the order in which they are swept and told.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Analyses,
         Self::Summaries,
         Self::Verdicts,
@@ -56,6 +59,7 @@ impl StorePart {
         Self::Tombstones,
         Self::Ledger,
         Self::Usage,
+        Self::Asked,
     ];
 
     /// The name in labels and reports.
@@ -69,6 +73,7 @@ impl StorePart {
             Self::Tombstones => "tombstones",
             Self::Ledger => "ledger",
             Self::Usage => "usage",
+            Self::Asked => "asked",
         }
     }
 
@@ -88,6 +93,7 @@ impl StorePart {
             | Self::Tombstones => RETENTION,
             Self::Ledger => Duration::from_secs(LEDGER_DAYS as u64 * DAY.as_secs()),
             Self::Usage => USAGE_RETENTION,
+            Self::Asked => Duration::from_secs(ASKED_DAYS as u64 * DAY.as_secs()),
         }
     }
 
@@ -123,6 +129,10 @@ impl StorePart {
             }
             Self::Usage => {
                 "DELETE FROM usage WHERE id IN (SELECT id FROM usage WHERE reserved_at <= ?1 LIMIT ?2)"
+            }
+            Self::Asked => {
+                "DELETE FROM asked WHERE (day, video_id) IN \
+                 (SELECT day, video_id FROM asked WHERE day <= ?1 LIMIT ?2)"
             }
         }
     }
@@ -160,6 +170,10 @@ impl StorePart {
             Self::Usage => {
                 "SELECT COUNT(*), COUNT(*) FILTER (WHERE reserved_at <= ?1), MIN(reserved_at) FROM usage"
             }
+            Self::Asked => {
+                "SELECT COUNT(*), COUNT(*) FILTER (WHERE day <= ?1), \
+                 CAST(strftime('%s', MIN(day)) AS INTEGER) * 1000 FROM asked"
+            }
         }
     }
 
@@ -171,6 +185,7 @@ impl StorePart {
                 Due::Time(millis(earlier(now, self.kept_for())))
             }
             Self::Ledger => Due::Day(PacificDay::of(now).days_before(LEDGER_DAYS).to_string()),
+            Self::Asked => Due::Day(PacificDay::of(now).days_before(ASKED_DAYS).to_string()),
         }
     }
 

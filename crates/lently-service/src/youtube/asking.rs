@@ -206,6 +206,6 @@ impl CachedYouTubeService {
     }
 }
 
-fn pages(comments: u64) -> u64 {
+pub(crate) fn pages(comments: u64) -> u64 {
     comments.div_ceil(u64::from(MAX_PAGE))
 }

@@ -1,16 +1,16 @@
 //! `lently cache`: look into the cache or change it, the local one or a server's.
 
 mod explained;
+mod warm;
 
-use lently_cache::{Controls, Lookup, Pattern, PatternReport};
-use lently_service::{CommentsRequest, EntryKind, Payer, UserPlan, keys::CacheKeys};
-use lently_upstream::{CommentOrder, VideoRef};
+use lently_cache::{Lookup, Pattern, PatternReport};
+use lently_service::{EntryKind, keys::CacheKeys};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use url::form_urlencoded::byte_serialize;
 
-use super::{CliError, chain, client::ServerClient, configured, print, print_bytes, tell};
+use super::{CliError, Terminal, client::ServerClient, configured, print, print_bytes, tell};
 use crate::{app::App, config::Config};
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,8 @@ Examples:
   lently cache pattern 'comments:*' --dry-run
   lently cache delete video:dQw4w9WgXcQ
   lently cache warm dQw4w9WgXcQ
+  lently cache warm --channel @googledevelopers --newest 5 --analyze --budget 200 --dry-run
+  lently cache warm --most-asked 50 --budget 1000
   lently cache flush --yes
 
 With --server, all but stats needs ADMIN_API_KEY.";
@@ -68,15 +70,8 @@ enum What {
         #[arg(long)]
         yes: bool,
     },
-    /// Fetch metadata and comments of videos ahead of being asked for.
-    Warm {
-        /// Addresses or ids.
-        #[arg(required = true)]
-        videos: Vec<VideoRef>,
-        /// How many comments of each.
-        #[arg(long, default_value_t = 100)]
-        max_comments: u32,
-    },
+    /// Fetch metadata and comments of videos ahead of being asked for, within a budget.
+    Warm(warm::Args),
     /// Delete all of Lently's keys, and no one else's.
     Flush {
         /// Needed: this cannot be undone.
@@ -85,12 +80,12 @@ enum What {
     },
 }
 
-pub(super) async fn run(args: Args) -> Result<(), CliError> {
+pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> {
     let config = configured(true)?;
     check(&args.what)?;
     let told = match &args.server {
         Some(server) => at_server(&ServerClient::new(server, config.admin_key.clone())?, &args.what).await?,
-        None => here(config, &args.what).await?,
+        None => here(config, &args.what, terminal).await?,
     };
     let show = |facts: &Value| if args.json { format!("{facts}\n") } else { lines(facts, 0) };
     match told {
@@ -98,7 +93,12 @@ pub(super) async fn run(args: Args) -> Result<(), CliError> {
         Told::Facts(facts) => print(&show(&facts)),
         Told::Explained(facts) if !args.json => print(&explained::lines(&facts)),
         Told::Explained(facts) => print(&show(&facts)),
-        Told::PartlyDone(facts) => print(&show(&facts)).and(Err(CliError::Told)),
+        Told::Warmed(facts) if !args.json => print(&warm::lines(&facts)),
+        Told::Warmed(facts) => print(&show(&facts)),
+        Told::WarmedInPart(facts) => {
+            let shown = if args.json { show(&facts) } else { warm::lines(&facts) };
+            print(&shown).and(Err(CliError::Told))
+        }
     }
 }
 
@@ -107,8 +107,10 @@ enum Told {
     Facts(Value),
     /// What is held of a key.
     Explained(Value),
-    /// The facts, of which some are failures: those have been told.
-    PartlyDone(Value),
+    /// What came of a warming, or what would.
+    Warmed(Value),
+    /// What came of a warming in which some failed: those have been told.
+    WarmedInPart(Value),
     Value(Vec<u8>),
 }
 
@@ -119,7 +121,8 @@ fn check(what: &What) -> Result<(), CliError> {
         What::Get { key } | What::Explain { key } | What::Delete { key } => return kind_of(key).map(|_| ()),
         What::Flush { yes } => !yes,
         What::Pattern { pattern, dry_run, yes } => pattern.matches_everything() && !dry_run && !yes,
-        What::Stats | What::Warm { .. } => false,
+        What::Warm(args) => return args.check(),
+        What::Stats => false,
     };
     if broad {
         Err(CliError::Usage("this empties the whole cache; add --yes if it is meant".to_owned()))
@@ -134,14 +137,14 @@ fn kind_of(key: &str) -> Result<EntryKind, CliError> {
     })
 }
 
-async fn here(config: Config, what: &What) -> Result<Told, CliError> {
+async fn here(config: Config, what: &What, terminal: Terminal) -> Result<Told, CliError> {
     let app = App::open_for_command(config).await.map_err(|error| CliError::of(&error))?;
-    let told = change(&app, what).await;
+    let told = change(&app, what, terminal).await;
     app.close().await;
     told
 }
 
-async fn change(app: &App, what: &What) -> Result<Told, CliError> {
+async fn change(app: &App, what: &What, terminal: Terminal) -> Result<Told, CliError> {
     let cache = &app.cache;
     let failed = |error: lently_cache::CacheError| CliError::of(&error);
     let facts = match what {
@@ -182,7 +185,7 @@ async fn change(app: &App, what: &What) -> Result<Told, CliError> {
             facts
         }
         What::Pattern { pattern, .. } => invalidate(app, pattern).await?,
-        What::Warm { videos, max_comments } => return Ok(warm(app, videos, *max_comments).await),
+        What::Warm(args) => return args.here(app, terminal).await,
         What::Flush { .. } => json!({ "deleted": cache.flush_all().await.map_err(failed)? }),
     };
     Ok(Told::Facts(facts))
@@ -225,37 +228,6 @@ fn dry_run(pattern: &Pattern, report: PatternReport) -> Value {
     })
 }
 
-async fn warm(app: &App, videos: &[VideoRef], max_comments: u32) -> Told {
-    let (mut warmed, mut failed) = (0, 0);
-    let youtube = &app.lently.youtube().paid_by(Payer::warm());
-    let ids: Vec<_> = videos.iter().map(|video| video.video_id.clone()).collect();
-    let metadata = youtube.get_videos_metadata_cached(&ids, &Controls::DEFAULT).await;
-    for (video_id, metadata) in ids.iter().zip(metadata) {
-        let request = CommentsRequest {
-            video_id: video_id.clone(),
-            max_comments,
-            order: CommentOrder::Relevance,
-            include_replies: false,
-        };
-        let result = match metadata {
-            Ok(_) => youtube
-                .fetch_comments_cached(&request, UserPlan::Unlimited, &Controls::DEFAULT)
-                .await
-                .map(|_| ()),
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(()) => warmed += 1,
-            Err(error) => {
-                failed += 1;
-                tell(&format!("lently: {video_id}: {}", chain(&error)));
-            }
-        }
-    }
-    let facts = json!({ "warmed": warmed, "failed": failed });
-    if failed == 0 { Told::Facts(facts) } else { Told::PartlyDone(facts) }
-}
-
 /// A value as a server tells it, the value itself untouched.
 #[derive(Deserialize)]
 struct ServersValue {
@@ -291,24 +263,15 @@ async fn at_server(client: &ServerClient, what: &What) -> Result<Told, CliError>
                 format!("/api/cache/pattern?pattern={}&dry_run={dry_run}{confirm}", query(pattern.as_str()));
             client.admin(Method::DELETE, &path, None).await?
         }
-        What::Warm { videos, max_comments } => {
-            let ids: Vec<_> = videos.iter().map(|video| &video.video_id).collect();
-            let body = json!({ "videos": ids, "max_comments": max_comments });
-            client.admin(Method::POST, "/api/cache/warm", Some(&body)).await?
+        What::Warm(args) => {
+            let reply = client.admin(Method::POST, "/api/cache/warm", Some(&args.body())).await?;
+            return Ok(warm::told(reply.expect_ok()?));
         }
         What::Flush { .. } => {
             client.admin(Method::DELETE, "/api/cache/all?confirm=CONFIRM_FLUSH", None).await?
         }
     };
-    let facts = reply.expect_ok()?;
-    if facts["success"] != false {
-        return Ok(Told::Facts(facts));
-    }
-    for video in facts["videos"].as_array().into_iter().flatten().filter(|video| video["ok"] == false) {
-        let text = |value: &Value| crate::report::clean(value.as_str().unwrap_or("no reason given"));
-        tell(&format!("lently: {}: {}", text(&video["video_id"]), text(&video["error"]["message"])));
-    }
-    Ok(Told::PartlyDone(facts))
+    Ok(Told::Facts(reply.expect_ok()?))
 }
 
 /// Facts for people: one a line, what is inside indented.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lently_emulator::{Data, Emulator, EmulatorConfig, Latency, SAMPLES};
+use lently_emulator::{Data, EVERYTHING, Emulator, EmulatorConfig, Latency, SAMPLES};
 use lently_testing::wait_until;
 use serde_json::json;
 
@@ -147,6 +147,56 @@ async fn a_video_that_cannot_be_warmed_fails_the_command_and_the_others_are_told
     assert!(ran.code == Some(1) && ran.err.contains(quiet), "{}{}", ran.out, ran.err);
     assert_eq!((&ran.json()["success"], &ran.json()["videos"][0]["ok"]), (&json!(false), &json!(true)));
     run(&machine, &["cache", "warm", good, "--server", &server.address]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_is_warmed_within_its_budget_and_a_dry_run_spends_nothing() {
+    let (emulator, machine) = emulated().await;
+    let wanted = ["cache", "warm", "--channel", "@workshophours", "--playlist", EVERYTHING, "--newest", "2"];
+    let plan = run(&machine, &[&wanted[..], &["--budget", "4", "--dry-run"]].concat()).await.ok();
+    assert!(
+        plan.out.starts_with("4 videos at most, 27 units at most\n") && plan.out.contains("fits: no"),
+        "{}",
+        plan.out
+    );
+    assert_eq!(emulator.counts().units, 0);
+    let json = run(&machine, &["cache", "warm", "--channel", "@workshophours", "--dry-run", "--json"])
+        .await
+        .ok()
+        .json();
+    assert_eq!((&json["dry_run"], &json["unlisted_videos"]), (&json!(true), &json!(10)));
+    let some = run(&machine, &[&wanted[..], &["--budget", "5"]].concat()).await.ok();
+    assert!(
+        some.out.starts_with("1 warmed, 0 failed, 1 left; 5 units\n  left LentlyZugDE (budget)"),
+        "{}",
+        some.out
+    );
+    assert_eq!(emulator.counts().units, 5);
+    for wrong in
+        [&["cache", "warm"][..], &["cache", "warm", "--playlist", "PL*"], &["cache", "warm", "--newest", "5"]]
+    {
+        let ran = run(&machine, wrong).await;
+        assert!(ran.code == Some(2) && emulator.counts().units == 5, "{}", ran.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_other_processes_were_asked_for_most_is_warmed() {
+    let (emulator, machine) = emulated().await;
+    run(&machine, &["analyze", SAMPLES[0].video_id]).await.ok();
+    for most in ["20", "30"] {
+        run(&machine, &["analyze", SAMPLES[1].video_id, "--max-comments", most]).await.ok();
+    }
+    run(&machine, &["cache", "flush", "--yes"]).await.ok();
+    let units = emulator.counts().units;
+    let warmed =
+        run(&machine, &["cache", "warm", "--most-asked", "1", "--analyze", "--json"]).await.ok().json();
+    assert_eq!(
+        (&warmed["videos"][0]["video_id"], &warmed["warmed"]),
+        (&json!(SAMPLES[1].video_id), &json!(1))
+    );
+    assert!(warmed["videos"].as_array().is_some_and(|videos| videos.len() == 1), "{warmed}");
+    assert!(emulator.counts().units > units, "the cache was lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

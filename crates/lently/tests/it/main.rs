@@ -12,6 +12,7 @@ mod retention;
 mod secrets;
 mod shutdown;
 mod stampede;
+mod warming;
 
 /// A module that is not named above would never run.
 #[test]
