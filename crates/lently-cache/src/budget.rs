@@ -10,7 +10,7 @@ pub enum Allowance {
     /// It may be fetched.
     Refresh,
     /// It is not fetched as long as it has not been fresh for less than this (within its retention): callers who go by the
-    /// policy get it as it is. Nor is anything fetched ahead.
+    /// policy, or would take it after a failure, get it as it is. Nor is anything fetched ahead.
     Spare {
         /// The tolerated staleness.
         stale_for: Duration,

@@ -97,7 +97,7 @@ pub enum AcceptStale {
     /// As long as the policy's `stale` lasts, while it is fetched anew behind; within its retention if the fetch fails.
     #[default]
     ByPolicy,
-    /// Only if the fetch fails.
+    /// Only if the fetch fails, or the [`Budget`](crate::Budget) spares it.
     AfterFailure,
     /// If it has not been fresh for no longer than this (`max-stale`); zero takes a fresh one only, whatever fails.
     Within(Duration),

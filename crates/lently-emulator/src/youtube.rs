@@ -343,7 +343,7 @@ pub(crate) async fn playlist_items(
         .map_or(Some(0), |token| token.strip_prefix("PT:").and_then(|from| from.parse().ok()))
         .ok_or_else(|| refuse("invalidPageToken"))?;
     if !(1..=50).contains(&size) || param(&params, "part").is_none() {
-        return Err(refuse("invalidValue").into());
+        return Err(refuse("invalidValue"));
     }
     let (data, playlist) = (state.data(), param(&params, "playlistId").unwrap_or_default());
     let mut videos: Vec<_> = data.videos.values().collect();
@@ -354,7 +354,7 @@ pub(crate) async fn playlist_items(
     }
     if videos.is_empty() {
         let (status, domain) = (StatusCode::NOT_FOUND, "youtube.playlistItem");
-        return Err(faults::error(status, domain, "playlistNotFound", "No such playlist.").into());
+        return Err(faults::error(status, domain, "playlistNotFound", "No such playlist."));
     }
     let to = from.saturating_add(size).min(videos.len());
     let item = |video: &Video| {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{
     AcceptStale, CacheService, Clock, Controls, Cost, Entry, FailureClass, FailureTtl, FetchFailure, Fetched,
-    Lookup, Outcome, Policy, Stored, Tier,
+    Lookup, Outcome, Policy, StaleReason, Stored, Tier,
 };
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Run, Runs};
 use crate::keys::{CacheKeys, EntryKind};
+use crate::ledger::Ledger;
 use crate::shape;
 use crate::store::{Store, StoredAnalysis};
 use crate::tombstones::Tombstones;
@@ -76,6 +77,10 @@ pub struct AnalysisAnswer {
     pub age: Duration,
     /// Time for which the same request is answered with it.
     pub ttl: Duration,
+    /// The same in seconds, below zero since it is no longer fresh.
+    pub ttl_seconds: i64,
+    /// Why it is given though it is no longer fresh, where it is not.
+    pub stale: Option<StaleReason>,
     /// A hash of the body.
     pub etag: String,
     /// What making it took, back then.
@@ -97,6 +102,8 @@ impl AnalysisAnswer {
             stored,
             age: entry.age(now),
             ttl: entry.ttl(now),
+            ttl_seconds: entry.ttl_seconds(now),
+            stale: None,
             etag: entry.etag.to_string(),
             cost: entry.cost,
             body: entry.value.clone(),
@@ -110,6 +117,8 @@ impl AnalysisAnswer {
             stored,
             age: between(analysis.created_at, now),
             ttl: between(now, analysis.fresh_until),
+            ttl_seconds: whole_seconds(between(now, analysis.fresh_until)),
+            stale: None,
             etag: etag(&analysis.body),
             cost: analysis.cost,
             body: analysis.body,
@@ -124,6 +133,7 @@ pub struct CachedAnalysisService {
     pub(crate) cache: CacheService,
     pub(crate) store: Store,
     pub(crate) runs: Arc<Runs>,
+    ledger: Ledger,
     tombstones: Tombstones,
     ttl: Arc<CacheTtl>,
     clock: Clock,
@@ -134,11 +144,12 @@ impl CachedAnalysisService {
         cache: CacheService,
         store: Store,
         runs: Arc<Runs>,
+        ledger: Ledger,
         ttl: Arc<CacheTtl>,
         clock: Clock,
     ) -> Self {
         let tombstones = Tombstones::new(cache.clone(), store.clone());
-        Self { cache, store, runs, tombstones, ttl, clock }
+        Self { cache, store, runs, ledger, tombstones, ttl, clock }
     }
 
     /// Reads what the first look would wait for.
@@ -169,7 +180,7 @@ impl CachedAnalysisService {
     }
 
     /// Returns an analysis from a tier, else from the store where it is still fresh there; that puts it back into the tiers for
-    /// the rest of its life. One request to the cache: one hit or one miss, and on a hit one round trip.
+    /// the rest of its life. While little of the day's quota is left, one that is no longer fresh will do for longer. One request to the cache: one hit or one miss, and on a hit one round trip.
     pub(crate) async fn look(&self, id: &AnalysisId) -> Result<Option<AnalysisAnswer>, ServiceError> {
         let allowed = self.tombstones.allow(id).await;
         let restored = Arc::new(OnceLock::new());
@@ -186,7 +197,11 @@ impl CachedAnalysisService {
             Ok(fetched)
         };
         let (kind, policy, key) = (EntryKind::Analysis, self.looking(), CacheKeys::analysis(id));
-        let looked = shape::get_or_set(&self.cache, kind, &key, &policy, &FRESH_ONLY, fetch).await;
+        // Making an analysis is no fetch of the cache's: it is not done behind a stale one, and a look that finds nothing in the store is
+        // no reason to serve one.
+        let stale = AcceptStale::Within(self.ledger.spared_for(kind).unwrap_or_default());
+        let controls = Controls { stale, ..Controls::DEFAULT };
+        let looked = shape::get_or_set(&self.cache, kind, &key, &policy, &controls, fetch).await;
         let answer = match looked {
             Ok(answer) => answer,
             Err(error) => {
@@ -199,11 +214,11 @@ impl CachedAnalysisService {
         let now = self.clock.now();
         let (source, stored) = match answer.outcome {
             // A copy of what was erased, in a tier that could not be cleaned and came back just now.
-            Outcome::Hit if !allowed => {
+            Outcome::Hit | Outcome::Stale(_) if !allowed => {
                 let made_since = self.fresh_in_store(id).await?;
                 return Ok(made_since.map(|analysis| AnalysisAnswer::of_store(analysis, false, now)));
             }
-            Outcome::Hit => (AnswerSource::from(answer.entry.tier), true),
+            Outcome::Hit | Outcome::Stale(_) => (AnswerSource::from(answer.entry.tier), true),
             Outcome::Fetched { stored } => (AnswerSource::Store, stored),
             _ => (AnswerSource::Store, true),
         };
@@ -211,7 +226,13 @@ impl CachedAnalysisService {
         let restored = restored.get().filter(|_| source == AnswerSource::Store).cloned();
         Ok(Some(match restored {
             Some(analysis) => AnalysisAnswer::of_store(analysis, stored, now),
-            None => AnalysisAnswer::of_entry(id, answer.entry, source, stored, now),
+            None => {
+                let stale = match answer.outcome {
+                    Outcome::Stale(reason) => Some(reason),
+                    _ => None,
+                };
+                AnalysisAnswer { stale, ..AnalysisAnswer::of_entry(id, answer.entry, source, stored, now) }
+            }
         }))
     }
 
@@ -247,6 +268,8 @@ impl CachedAnalysisService {
             stored,
             age: Duration::ZERO,
             ttl: policy.fresh,
+            ttl_seconds: whole_seconds(policy.fresh),
+            stale: None,
             etag: etag(&made.value),
             cost: made.cost,
             body: made.value,
@@ -327,9 +350,9 @@ impl CachedAnalysisService {
     }
 }
 
-/// Making an analysis is no fetch of the cache's: it is not done behind a stale one, and a look that finds nothing in the store
-/// is no reason to serve one.
-const FRESH_ONLY: Controls = Controls { stale: AcceptStale::Within(Duration::ZERO), ..Controls::DEFAULT };
+fn whole_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
 
 /// The same tag that the tiers write, so that a client's copy stays valid wherever the answer comes from.
 fn etag(body: &[u8]) -> String {

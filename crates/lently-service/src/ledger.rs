@@ -7,6 +7,7 @@
 mod book;
 mod budgets;
 mod counters;
+mod freshness;
 mod job;
 mod lines;
 mod report;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use budgets::{Budgets, Payer, Purpose};
+pub use freshness::{FreshnessReport, FreshnessStep, FreshnessSteps, Tolerance};
 pub use job::Job;
 pub use report::{BucketReport, DollarsReport, LedgerReport, ModelReport, SpenderReport, UserReport};
 
@@ -32,8 +34,10 @@ use crate::error::ServiceError;
 use crate::keys::EntryKind;
 use crate::price::Prices;
 use crate::store::Store;
+use crate::ttl::CacheTtl;
 use crate::warming::Units;
 use book::{Book, Held};
+use freshness::Freshness;
 use lines::Spent;
 
 /// Between two signs of life; a Redis that was lost is told again within it.
@@ -42,8 +46,6 @@ const TICK: Duration = Duration::from_secs(5);
 const FIRST_TICK: Duration = Duration::from_secs(1);
 /// The most that its end is waited for.
 const CLOSING: Duration = Duration::from_secs(5);
-/// What is served instead of a refresh while the kept share of a quota is all that is left.
-const SPARED_FOR: Duration = Duration::from_secs(24 * 3_600);
 
 /// The ledger. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -53,6 +55,7 @@ struct Inner {
     budgets: Budgets,
     prices: Arc<Prices>,
     book: Arc<Book>,
+    freshness: Arc<Freshness>,
     store: Store,
     cache: CacheService,
     clock: Clock,
@@ -77,7 +80,7 @@ struct Inner {
 
 /// Asks the ledger whether the cache may refresh what it still has. It allows everything until a ledger is opened with it.
 #[derive(Clone, Default)]
-pub struct RefreshBudget(Arc<OnceLock<(Arc<Book>, Budgets)>>);
+pub struct RefreshBudget(Arc<OnceLock<(Arc<Book>, Arc<Freshness>)>>);
 
 impl RefreshBudget {
     /// What the cache is to be opened with.
@@ -87,18 +90,7 @@ impl RefreshBudget {
     }
 
     fn allows(&self, kind: Kind) -> Allowance {
-        let upstream = [EntryKind::Comments, EntryKind::Video, EntryKind::Transcript];
-        let Some((book, budgets)) = self.0.get() else { return Allowance::Refresh };
-        if !upstream.iter().any(|one| one.name() == kind.name) {
-            return Allowance::Refresh;
-        }
-        let allowed = budgets.units_for(Bucket::Shared, Purpose::Warm);
-        let used_up = book.taken(&counters::used_up(Bucket::Shared)) > 0;
-        if used_up || book.taken(&counters::units(Bucket::Shared)) >= allowed {
-            Allowance::Spare { stale_for: SPARED_FOR }
-        } else {
-            Allowance::Refresh
-        }
+        self.0.get().map_or(Allowance::Refresh, |(book, freshness)| freshness.allows(kind, book))
     }
 }
 
@@ -111,6 +103,7 @@ impl std::fmt::Debug for RefreshBudget {
 /// What a ledger is opened with.
 pub(crate) struct LedgerConfig {
     pub budgets: Budgets,
+    pub ttl: CacheTtl,
     pub prices: Arc<Prices>,
     pub refreshes: RefreshBudget,
     pub store: Store,
@@ -130,13 +123,15 @@ impl Ledger {
     /// Opens it; nothing is read before something is spent or a second has passed.
     pub(crate) fn open(config: LedgerConfig) -> Self {
         let book = Arc::new(Book::new(config.clock.clone()));
+        let freshness = Arc::new(Freshness::new(config.budgets.clone(), config.ttl, config.clock.clone()));
         // A second ledger on one cache has no say in its refreshes.
-        let _ = config.refreshes.0.set((Arc::clone(&book), config.budgets.clone()));
+        let _ = config.refreshes.0.set((Arc::clone(&book), Arc::clone(&freshness)));
         let (upkeep, stop) = (TaskTracker::new(), config.stop.child_token());
         let ledger = Self(Arc::new(Inner {
             budgets: config.budgets,
             prices: config.prices,
             book,
+            freshness,
             store: config.store,
             cache: config.cache,
             clock: config.clock,
@@ -192,6 +187,21 @@ impl Ledger {
                 told
             }
         })
+    }
+
+    /// How it stands with freshness, as far as known here.
+    pub fn freshness(&self) -> FreshnessReport {
+        self.0.freshness.report(&self.0.book)
+    }
+
+    /// For how long what is no longer fresh is served without asking anybody, while little is left; `None` as long as enough is.
+    pub(crate) fn spared_for(&self, kind: EntryKind) -> Option<Duration> {
+        self.0.freshness.stale_for(kind, &self.0.book)
+    }
+
+    /// Whether work that nobody waits for pauses.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.0.freshness.is_paused(&self.0.book)
     }
 
     /// When all quotas begin anew.
@@ -325,6 +335,7 @@ impl Ledger {
         match written.await {
             Ok(sums) => {
                 inner.book.written(&lines, day, &sums);
+                inner.freshness.update(&inner.book);
                 if inner.store_failed.swap(false, Ordering::Relaxed) {
                     tracing::info!("the ledger is written again");
                 }
@@ -351,6 +362,7 @@ impl Ledger {
             Ok(sums) => {
                 let counter = wanted.map(|wanted| wanted.counter.as_str());
                 inner.book.heard(day, &holding, counter, &sums);
+                inner.freshness.update(&inner.book);
                 // Before the turn is over: the next exchange says what is held.
                 let held = counter.filter(|_| sums.granted > 0);
                 Some(held.map(|counter| inner.book.hold(day, counter, sums.granted)))

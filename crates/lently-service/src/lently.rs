@@ -145,6 +145,7 @@ impl Lently {
         let client = YouTubeClient::new(YouTubeConfig { clock: clock.clone(), ..config.youtube })?;
         let ledger = Ledger::open(LedgerConfig {
             budgets: config.budgets,
+            ttl: CacheTtl::clone(&ttl),
             prices: Arc::new(config.prices),
             refreshes: config.refreshes,
             store: store.clone(),
@@ -197,6 +198,7 @@ impl Lently {
             cache.clone(),
             store.clone(),
             Arc::clone(&runs),
+            ledger.clone(),
             Arc::clone(&ttl),
             config.clock.clone(),
         );

@@ -48,7 +48,7 @@ pub use error::ServiceError;
 pub use estimate::{CachedParts, Estimate};
 pub use ids::{AnalysisId, UserId};
 pub use keys::{CacheKeys, EntryKind};
-pub use ledger::{Budgets, Ledger, LedgerReport, Payer, Purpose, RefreshBudget, UserReport};
+pub use ledger::{Budgets, FreshnessSteps, Ledger, LedgerReport, Payer, Purpose, RefreshBudget, UserReport};
 pub use lently::{AnalysisState, Erasure, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation};
 pub use pattern::{PatternInvalidation, PatternMeasure};
 pub use plan::{PlanLimits, UserPlan};

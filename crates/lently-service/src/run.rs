@@ -20,7 +20,7 @@ use crate::gemini::{Payer, Written, prompt_version};
 use crate::ids::AnalysisId;
 use crate::jobs::{Keeping, Run};
 use crate::judge::{self, Degraded, Judged};
-use crate::ledger::{Job, Ledger, Payer as LedgerPayer};
+use crate::ledger::{Job, Ledger, Payer as LedgerPayer, Purpose};
 use crate::progress::{Progress, Stage};
 use crate::purse::Purse;
 use crate::request::{AnalysisRequest, AnalysisSource};
@@ -241,7 +241,10 @@ impl Maker {
         let harvest = cached.value()?;
         let coverage = coverage_of_harvest(&harvest, video.comment_count, request);
         let aged = match cached.outcome {
-            Outcome::Stale(reason) => Some(aged(self.clock.now(), cached.age, reason)),
+            Outcome::Stale(reason) => {
+                let nothing_left = self.ledger.left(Bucket::Shared, Purpose::Analysis) == 0;
+                Some(aged(self.clock.now(), cached.age, reason, nothing_left))
+            }
             _ => None,
         };
         let harvest_is_short = harvest.end.is_premature();
@@ -353,13 +356,15 @@ fn short_of((granted, wanted): (u64, u64)) -> Option<String> {
 }
 
 /// What to say of comments that could not be read anew.
-fn aged(now: Timestamp, age: Duration, reason: StaleReason) -> String {
+fn aged(now: Timestamp, age: Duration, reason: StaleReason, nothing_left: bool) -> String {
     let read = now.checked_sub(age).unwrap_or(now).strftime("%Y-%m-%d %H:%M UTC");
     let why = match reason {
         StaleReason::Failed(FailureClass::QuotaExhausted { .. }) => "YouTube's quota is used up for today",
         StaleReason::Failed(FailureClass::RateLimited { retry_after: Some(Duration::ZERO) }) => {
             "what is left of today's quota is set aside"
         }
+        StaleReason::Budget if nothing_left => "YouTube's quota is used up for today",
+        StaleReason::Budget => "little of today's quota is left",
         StaleReason::Failed(FailureClass::RateLimited { .. }) => "YouTube asks for fewer requests for now",
         _ => "YouTube could not be asked again just now",
     };

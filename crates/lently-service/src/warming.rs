@@ -101,6 +101,8 @@ pub enum WhyLeft {
     KeptShare,
     /// Today's quota is used up.
     UsedUp,
+    /// So little is left that all work pauses that nobody waits for.
+    Paused,
 }
 
 impl WhyLeft {
@@ -110,11 +112,15 @@ impl WhyLeft {
             Self::Budget => "budget",
             Self::KeptShare => "kept_share",
             Self::UsedUp => "used_up",
+            Self::Paused => "paused",
         }
     }
 
-    fn of(error: &ServiceError) -> Option<Self> {
+    fn of(error: &ServiceError, lently: &Lently) -> Option<Self> {
         match error {
+            ServiceError::Upstream(UpstreamError::QuotaSetAside { .. }) if lently.ledger().is_paused() => {
+                Some(Self::Paused)
+            }
             ServiceError::Upstream(UpstreamError::QuotaSetAside { .. }) => Some(Self::KeptShare),
             ServiceError::Upstream(UpstreamError::QuotaExhausted { .. }) => Some(Self::UsedUp),
             _ => None,
@@ -126,7 +132,7 @@ impl WhyLeft {
         let until = lently.ledger().day_ends_at();
         ServiceError::Upstream(match self {
             Self::UsedUp => UpstreamError::QuotaExhausted { until },
-            Self::Budget | Self::KeptShare => UpstreamError::QuotaSetAside { until },
+            Self::Budget | Self::KeptShare | Self::Paused => UpstreamError::QuotaSetAside { until },
         })
     }
 }
@@ -137,6 +143,7 @@ impl std::fmt::Display for WhyLeft {
             Self::Budget => "the budget leaves too little for it",
             Self::KeptShare => "what is left of today's quota is kept for those who wait",
             Self::UsedUp => "today's quota is used up",
+            Self::Paused => "little of today's quota is left, and what nobody waits for pauses",
         })
     }
 }
@@ -288,7 +295,7 @@ impl Lently {
         let listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
-                let why = WhyLeft::of(&error).ok_or(error)?;
+                let why = WhyLeft::of(&error, self).ok_or(error)?;
                 let why = if units.left() == 0 { WhyLeft::Budget } else { why };
                 wanted.notes.push(format!("{name} was not listed: {why}"));
                 return Ok(());
@@ -316,12 +323,13 @@ type Metadata = Result<Cached<Video>, WarmState>;
 
 impl Warming<'_> {
     fn stopped(&self) -> Option<WhyLeft> {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+        let stopped = *self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        stopped.or_else(|| self.lently.ledger().is_paused().then_some(WhyLeft::Paused))
     }
 
     /// What an error makes of a video. Where it is the quota, the others are not begun.
     fn state_of(&self, error: ServiceError) -> WarmState {
-        let Some(why) = WhyLeft::of(&error) else { return WarmState::Failed(error) };
+        let Some(why) = WhyLeft::of(&error, self.lently) else { return WarmState::Failed(error) };
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         WarmState::Left(why)
     }

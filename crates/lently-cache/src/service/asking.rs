@@ -293,12 +293,12 @@ impl Inner {
         if takes == Takes::Fresh {
             return Verdict::Fresh;
         }
-        if takes == Takes::No && !wish.goes_by_the_policy(entry) {
+        if takes == Takes::No && !wish.may_be_spared(entry) {
             return Verdict::No;
         }
         let allowance = self.budget.allows(policy.kind, entry.cost);
         if let Allowance::Spare { stale_for } = allowance
-            && wish.goes_by_the_policy(entry)
+            && wish.may_be_spared(entry)
         {
             let spared = now < later(entry.fresh_until, stale_for).min(entry.retain_until);
             if spared {
@@ -346,7 +346,7 @@ impl Inner {
         let now = self.clock.now();
         match landed {
             Landed::Found(entry) => wish.takes(entry, now) == Takes::Fresh,
-            Landed::Stale(entry, StaleReason::Budget) => wish.goes_by_the_policy(entry),
+            Landed::Stale(entry, StaleReason::Budget) => wish.may_be_spared(entry),
             Landed::Stale(entry, _) => wish.takes(entry, now) != Takes::No,
             Landed::Remembered(..) => !wish.anew,
             Landed::Fetched { .. } | Landed::Shared(_) | Landed::Failed(..) => true,

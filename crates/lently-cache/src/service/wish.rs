@@ -89,9 +89,10 @@ impl Wish {
         }
     }
 
-    /// Whether the policy, and so the budget, decides on stale values.
-    pub(super) fn goes_by_the_policy(&self, entry: &Entry) -> bool {
-        !self.anew && self.stale == AcceptStale::ByPolicy && self.is_new_enough(entry)
+    /// Whether the budget has a say in it: whoever takes a stale value where fetching fails takes it where fetching is spared, too.
+    pub(super) fn may_be_spared(&self, entry: &Entry) -> bool {
+        let takes = matches!(self.stale, AcceptStale::ByPolicy | AcceptStale::AfterFailure);
+        !self.anew && takes && self.is_new_enough(entry)
     }
 
     fn is_new_enough(&self, entry: &Entry) -> bool {

@@ -249,6 +249,13 @@ async fn a_budget_that_says_no_widens_what_is_tolerated_and_spares_refreshes() {
     let answer = ask(&bench, &Controls::DEFAULT, &upstream).await.expect("an answer");
     assert_eq!((answer.outcome, upstream.calls()), (Outcome::Fetched { stored: true }, 1));
     bench.clock.advance(FRESH);
+    let if_need_be = Controls { stale: AcceptStale::AfterFailure, ..Controls::DEFAULT };
+    let answer = ask(&bench, &if_need_be, &upstream).await.expect("an answer");
+    assert_eq!(
+        (answer.outcome, upstream.calls()),
+        (Outcome::Stale(StaleReason::Budget), 1),
+        "as after a failure"
+    );
     let strict = Controls { stale: AcceptStale::Within(Duration::ZERO), ..Controls::DEFAULT };
     let answer = ask(&bench, &strict, &upstream).await.expect("an answer");
     assert_eq!(

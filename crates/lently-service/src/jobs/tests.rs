@@ -25,6 +25,8 @@ fn answer(name: &str) -> AnalysisAnswer {
         stored: true,
         age: Duration::ZERO,
         ttl: Duration::ZERO,
+        ttl_seconds: 0,
+        stale: None,
         etag: String::new(),
         cost: Cost::default(),
     }

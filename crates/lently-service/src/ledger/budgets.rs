@@ -5,6 +5,7 @@ use std::fmt;
 use lently_upstream::Bucket;
 use serde::Serialize;
 
+use super::freshness::FreshnessSteps;
 use crate::ids::UserId;
 
 /// What may be spent in a Pacific day, by the whole fleet.
@@ -18,6 +19,8 @@ pub struct Budgets {
     pub search_units: u64,
     /// The share of each of them that is left to those who wait: work that nobody waits for stops before it. 0 to 1, default 0.2.
     pub kept_share: f64,
+    /// How old what is served may be while little of the shared units is left.
+    pub freshness: FreshnessSteps,
     /// What Gemini may cost, in millionths of a dollar; as much as it takes, without one. Beyond it comments are judged locally.
     pub gemini_micro_dollars: Option<u64>,
 }
@@ -29,6 +32,7 @@ impl Default for Budgets {
             stats_units: Bucket::Stats.units_per_day(),
             search_units: Bucket::Search.units_per_day(),
             kept_share: 0.2,
+            freshness: FreshnessSteps::default(),
             gemini_micro_dollars: None,
         }
     }

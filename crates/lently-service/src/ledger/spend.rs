@@ -34,6 +34,9 @@ impl Ledger {
     async fn call(&self, payer: &Payer, job: Option<&Job>, method: Method) -> Result<(), UpstreamError> {
         let (bucket, units) = (method.bucket(), method.units());
         self.check_used_up(bucket)?;
+        if payer.purpose.is_background() && self.is_paused() {
+            return Err(UpstreamError::QuotaSetAside { until: self.day_ends_at() });
+        }
         let held = match job.and_then(|job| job.take(bucket, units)) {
             Some(held) => held,
             None => {
@@ -47,6 +50,7 @@ impl Ledger {
             }
         };
         self.note(payer, [(counters::units(bucket), units)]);
+        self.0.freshness.update(&self.0.book);
         drop(held);
         self.refresh().await;
         Ok(())
@@ -68,6 +72,7 @@ impl Ledger {
         if self.check_used_up(bucket).is_ok() {
             tracing::warn!(%bucket, "YouTube says that the quota is used up");
             self.note(payer, [(counters::used_up(bucket), 1)]);
+            self.0.freshness.update(&self.0.book);
             self.refresh().await;
         }
     }

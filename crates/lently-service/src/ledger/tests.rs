@@ -30,6 +30,7 @@ async fn process(database_url: &str, remote: RemoteConfig, clock: &Clock, budget
     });
     Ledger::open(LedgerConfig {
         budgets,
+        ttl: CacheTtl::default(),
         prices: Arc::new(Prices::built_in()),
         refreshes: RefreshBudget::default(),
         store: Store::new(database_url, clock.clone()).expect("an address"),
@@ -318,14 +319,61 @@ async fn while_redis_is_away_what_was_heard_of_others_counts_and_nothing_waits()
 }
 
 #[tokio::test]
-async fn a_refresh_is_not_allowed_once_the_rest_is_for_those_who_wait() {
+async fn what_is_served_may_be_older_the_less_is_left_until_midnight() {
     let refreshes = RefreshBudget::default();
     assert_eq!(format!("{:?}", refreshes.budget()), "Budget(asked)");
-    let ledger = alone_with(Budgets { shared_units: 10, ..Budgets::default() }).await;
-    refreshes.0.set((Arc::clone(&ledger.0.book), ledger.0.budgets.clone())).map_err(drop).expect("empty");
-    let comments = EntryKind::Comments.kind();
-    assert_eq!(refreshes.allows(comments), Allowance::Refresh);
+    let ledger = alone_with(Budgets { shared_units: 100, ..Budgets::default() }).await;
+    let own = (Arc::clone(&ledger.0.book), Arc::clone(&ledger.0.freshness));
+    refreshes.0.set(own).map_err(drop).expect("empty");
+    let spared = |stale_for| Allowance::Spare { stale_for };
+    let allowed = |kind: EntryKind| refreshes.allows(kind.kind());
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    calls(&ledger, 75).await;
+    assert_eq!(allowed(EntryKind::Comments), Allowance::Refresh);
+    assert_eq!((ledger.freshness().step, ledger.freshness().until), (0, None));
+    calls(&ledger, 1).await;
+    assert_eq!(allowed(EntryKind::Comments), spared(minutes(30)), "twice its half hour");
+    assert_eq!(allowed(EntryKind::Analysis), spared(minutes(60)));
+    assert_eq!(allowed(EntryKind::Quota), Allowance::Refresh, "it takes nothing of YouTube");
+    let report = ledger.freshness();
+    assert_eq!((report.step, report.steps, report.background_paused), (1, 3, false));
+    assert_eq!(report.why, "less than 25 % of today's 100 shared units is left");
+    calls(&ledger, 15).await;
+    assert_eq!(allowed(EntryKind::Comments), spared(minutes(90)));
+    assert!(ledger.freshness().background_paused);
+    let paused = call(&ledger, Purpose::Warm, Method::VideoStats).await;
+    assert!(
+        matches!(paused, Err(UpstreamError::QuotaSetAside { .. })),
+        "a bucket of its own is no way around"
+    );
     calls(&ledger, 8).await;
-    assert_eq!(refreshes.allows(comments), Allowance::Spare { stale_for: SPARED_FOR });
-    assert_eq!(refreshes.allows(EntryKind::Analysis.kind()), Allowance::Refresh, "it asks nobody");
+    assert_eq!(allowed(EntryKind::Comments), spared(Duration::MAX));
+    let report = ledger.freshness();
+    assert_eq!((report.step, report.tolerance), (3, Tolerance::Retention));
+    assert_eq!(report.until, Some("2026-11-25T08:00:00Z".parse().expect("a time")));
+    ledger.0.clock.advance(Duration::from_secs(20 * 3_600));
+    assert_eq!(
+        allowed(EntryKind::Comments),
+        Allowance::Refresh,
+        "midnight Pacific Time, though nobody has spent anything"
+    );
+    let report = ledger.freshness();
+    assert_eq!((report.step, report.until, report.since), (0, None, ledger.0.clock.now()));
+    call(&ledger, Purpose::Warm, Method::VideoStats).await.expect("background work goes on");
+}
+
+#[tokio::test]
+async fn what_another_node_spends_makes_this_one_spare_and_so_does_youtubes_word() {
+    let server = RedisServer::start().await;
+    let (directory, clock) = (tempfile::tempdir().expect("a directory"), clock());
+    let budgets = Budgets { shared_units: 20, ..Budgets::default() };
+    let one = process(&file(&directory, "a.db"), redis(&server), &clock, budgets.clone()).await;
+    let other = process(&file(&directory, "b.db"), redis(&server), &clock, budgets).await;
+    calls(&one, 16).await;
+    other.refresh().await;
+    assert_eq!((one.freshness().step, other.freshness().step), (1, 1));
+    let told = Expense::UsedUp { bucket: Bucket::Shared, until: other.day_ends_at() };
+    one.told(&payer(Purpose::Interactive), None, told).await.expect("noted");
+    other.refresh().await;
+    assert_eq!((one.freshness().step, other.freshness().step), (3, 3));
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lently_cache::{Controls, RedisConfig, RemoteConfig};
+use lently_cache::{Controls, RedisConfig, RemoteConfig, StaleReason};
 use lently_emulator::{Fault, FaultKind};
 use lently_service::ledger::{Budgets, LedgerReport, Payer};
-use lently_service::{CommentsRequest, Lently, ServiceError, UserPlan};
+use lently_service::{AnalysisRequest, CommentsRequest, Lently, ServiceError, UserPlan};
 use lently_testing::{RedisServer, wait_until};
 use lently_upstream::{CommentOrder, UpstreamError, VideoId};
 use tempfile::TempDir;
@@ -163,8 +163,11 @@ async fn a_budget_that_is_used_up_is_as_youtubes_own_and_what_is_stale_is_served
     );
     house.clock.advance(7 * HOUR);
     come(&house, &["new"]);
-    let again = house.analyze(&request(plain())).await.expect("of stale comments");
-    assert!(body(&again).report.caution.is_some_and(|caution| caution.contains("used up")));
+    let again = house.analyze(&request(plain())).await.expect("as it is");
+    assert_eq!(again.stale, Some(StaleReason::Budget));
+    let fewer = AnalysisRequest { max_comments: 50, ..request(plain()) };
+    let other = house.analyze(&fewer).await.expect("of stale comments");
+    assert!(body(&other).report.caution.is_some_and(|caution| caution.contains("used up")));
     assert_eq!(house.counts().units, 2, "nothing was sent");
 }
 

@@ -1,6 +1,6 @@
 //! What may be spent a day, and what tokens cost.
 
-use lently_service::{Budgets, Prices};
+use lently_service::{Budgets, FreshnessSteps, Prices};
 use lently_upstream::Bucket;
 
 use super::{
@@ -23,8 +23,17 @@ pub(super) fn budgets(reader: &Reader<'_>) -> Result<Budgets, ConfigError> {
         stats_units: units("LENTLY_YOUTUBE_STATS_UNITS_PER_DAY", Bucket::Stats)?,
         search_units: units("LENTLY_YOUTUBE_SEARCH_UNITS_PER_DAY", Bucket::Search)?,
         kept_share: fraction(reader, "LENTLY_YOUTUBE_KEPT_RATIO", 1.0)?.unwrap_or(default.kept_share),
+        freshness: steps(reader)?,
         // At most a million dollars, to a millionth: exact.
         gemini_micro_dollars: dollars.map(|dollars| (dollars * 1_000_000.0).round() as u64),
+    })
+}
+
+fn steps(reader: &Reader<'_>) -> Result<FreshnessSteps, ConfigError> {
+    const NAME: &str = "LENTLY_FRESHNESS_STEPS";
+    let Some(text) = reader.text(NAME)? else { return Ok(FreshnessSteps::default()) };
+    text.parse().map_err(|why| {
+        wrong(NAME, &text, format!("set steps such as `25:2,10:4:pause,2:all:pause`, or `off`; {why}"))
     })
 }
 

@@ -328,7 +328,12 @@ fn budgets_are_read_and_refused_with_their_range() {
     let budgets = found.expect("a configuration").budgets;
     assert_eq!((budgets.shared_units, budgets.search_units), (50_000, 100));
     assert_eq!((budgets.kept_share, budgets.gemini_micro_dollars), (0.5, Some(1_250_000)));
+    assert_eq!(budgets.freshness.to_string(), "25:2,10:4:pause,2:all:pause");
+    let none = config(&[("LENTLY_FRESHNESS_STEPS", "off")]).expect("a configuration").budgets;
+    assert!(none.freshness.steps().is_empty());
     for (name, value) in [
+        ("LENTLY_FRESHNESS_STEPS", "10:2,25:4"),
+        ("LENTLY_FRESHNESS_STEPS", "25:0.5"),
         ("LENTLY_YOUTUBE_UNITS_PER_DAY", "-1"),
         ("LENTLY_YOUTUBE_KEPT_RATIO", "1.5"),
         ("LENTLY_YOUTUBE_KEPT_RATIO", "NaN"),

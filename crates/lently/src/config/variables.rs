@@ -34,6 +34,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("LENTLY_YOUTUBE_STATS_UNITS_PER_DAY", "10000"),
     plain("LENTLY_YOUTUBE_SEARCH_UNITS_PER_DAY", "100"),
     plain("LENTLY_YOUTUBE_KEPT_RATIO", "0.2"),
+    plain("LENTLY_FRESHNESS_STEPS", "25:2,10:4:pause,2:all:pause"),
     plain("LENTLY_GEMINI_DOLLARS_PER_DAY", "none"),
     plain("LENTLY_PRICES_FILE", "none"),
     secret("ADMIN_API_KEY"),

@@ -69,14 +69,20 @@ impl CachedJson {
     /// An analysis; `forced` where the client asked for a new one.
     pub fn of_analysis(answer: AnalysisAnswer, forced: bool) -> Self {
         let stored = answer.stored;
+        let kept_in = match answer.source {
+            AnswerSource::Memory => "memory",
+            AnswerSource::Redis => "redis",
+            AnswerSource::Disk => "disk",
+            _ => "store",
+        };
         let status = match answer.source {
-            AnswerSource::Memory => CacheStatus::Hit { tier: "memory" },
-            AnswerSource::Redis => CacheStatus::Hit { tier: "redis" },
-            AnswerSource::Disk => CacheStatus::Hit { tier: "disk" },
-            AnswerSource::Store => CacheStatus::Hit { tier: "store" },
+            source if source.is_cached() => match answer.stale {
+                Some(reason) => CacheStatus::Stale { tier: kept_in, ttl_seconds: answer.ttl_seconds, reason },
+                None => CacheStatus::Hit { tier: kept_in },
+            },
             AnswerSource::Fetched if forced => CacheStatus::Forced { stored },
             AnswerSource::Fetched => CacheStatus::Fetched { stored },
-            AnswerSource::Collapsed => CacheStatus::Collapsed,
+            _ => CacheStatus::Collapsed,
         };
         Self { body: answer.body, status, age: answer.age, ttl: answer.ttl, etag: answer.etag }
     }

@@ -61,7 +61,8 @@ pub(super) async fn health(State(state): State<HttpState>) -> Response {
             "repairs": app.cache.repairs(),
         },
         "store": if store_up { "up" } else { "down" },
-        // As far as this node knows: nothing is asked for it.
+        // As far as this node knows, as is the next: nothing is asked for them.
+        "freshness": app.lently.ledger().freshness(),
         "quota": app.lently.ledger().buckets().iter().map(|bucket| (bucket.bucket, quota(bucket))).collect::<BTreeMap<_, _>>(),
     });
     Json(body).into_response()
@@ -105,6 +106,10 @@ pub(super) async fn metrics(State(state): State<HttpState>) -> Response {
 #[expect(clippy::cast_precision_loss, reason = "exact up to nine thousand million dollars")]
 fn publish_ledger(app: &App) {
     let ledger = app.lently.ledger();
+    let freshness = ledger.freshness();
+    metrics::gauge!("lently_freshness_step").set(freshness.step as f64);
+    metrics::gauge!("lently_freshness_background_paused")
+        .set(f64::from(u8::from(freshness.background_paused)));
     for bucket in ledger.buckets() {
         for (name, units) in [
             ("lently_ledger_spent_units", bucket.spent_units),

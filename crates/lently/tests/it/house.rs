@@ -7,6 +7,7 @@ use lently::{
     config::{Config, Env},
     http,
 };
+use lently_cache::Clock;
 use lently_emulator::{Counts, Data, Emulator, EmulatorConfig, Latency};
 use lently_testing::{RedisServer, wait_until};
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
@@ -25,13 +26,21 @@ pub struct Options {
     pub latency: Latency,
     pub quota_units: u64,
     pub admin_key: bool,
+    /// The system's, without one.
+    pub clock: Option<Clock>,
     /// More variables.
     pub env: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { latency: Latency::default(), quota_units: 10_000, admin_key: true, env: Vec::new() }
+        Self {
+            latency: Latency::default(),
+            quota_units: 10_000,
+            admin_key: true,
+            clock: None,
+            env: Vec::new(),
+        }
     }
 }
 
@@ -122,7 +131,8 @@ impl House {
         }
         pairs.extend(options.env);
         let config = Config::from_env(&Env::from_pairs(pairs)).expect("a configuration");
-        let app = App::open(config).await.expect("an app");
+        let clock = options.clock.unwrap_or_else(Clock::system);
+        let app = App::open_at(config, clock).await.expect("an app");
         let listener = http::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         // Not on the app's own tasks: the server waits for those to end.
