@@ -22,6 +22,6 @@ pub use self::{
         Sentiment, SentimentSummary, Share, Theme, Verdict,
     },
     report::report,
-    summary::grouped,
+    summary::{grouped, mood},
     vader::{Polarity, Vader},
 };

@@ -8,6 +8,7 @@ use crate::model::{Report, Share};
 
 /// Fewer quoted words are not a quotation: a lone “99” would carry any number in.
 const QUOTED_WORDS: usize = 3;
+const MARKS: [char; 4] = ['"', '“', '”', '„'];
 /// Without `one`, which is mostly a pronoun.
 const SMALL: [&str; 20] = [
     "zero",
@@ -55,8 +56,8 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn of(report: &Report) -> Self {
-        let Report { coverage, sentiment, categories, languages, themes, questions, most_liked, .. } = report;
-        let mut counted = Self { numbers: HashSet::new(), labels: Vec::new(), quotations: Vec::new() };
+        let Report { coverage, sentiment, categories, languages, themes, .. } = report;
+        let mut counted = Self::quoted(report);
         counted.count(coverage.read);
         coverage.of.iter().for_each(|of| counted.count(*of));
         counted.numbers.extend(tokens(&coverage.basis).filter_map(|token| plain(&token)));
@@ -76,14 +77,18 @@ impl Counted {
         for theme in themes {
             counted.count(theme.size);
             counted.score(theme.mean_score);
-            counted.labels.push(theme.label.to_lowercase());
         }
+        counted
+    }
+
+    /// Without any number of its own: only what may be quoted, with the numbers that are in there.
+    pub(crate) fn quoted(report: &Report) -> Self {
+        let Report { themes, questions, most_liked, .. } = report;
+        let labels = themes.iter().map(|theme| theme.label.to_lowercase()).collect();
         let examples = themes.iter().flat_map(|theme| &theme.examples);
         let texts = examples.chain(most_liked).map(|quote| &quote.text);
-        counted
-            .quotations
-            .extend(texts.chain(questions.iter().map(|question| &question.text)).map(|text| folded(text)));
-        counted
+        let texts = texts.chain(questions.iter().map(|question| &question.text));
+        Self { numbers: HashSet::new(), labels, quotations: texts.map(|text| folded(text)).collect() }
     }
 
     fn count(&mut self, count: u64) {
@@ -122,18 +127,25 @@ impl Counted {
         })
     }
 
+    /// Whether whatever the text quotes is in the report.
+    pub(crate) fn has_all_quotations_of(&self, text: &str) -> bool {
+        // Every other piece stands between two marks.
+        let mut quoted = text.split(MARKS).skip(1).step_by(2).map(folded);
+        quoted.all(|quoted| quoted.split(' ').count() < QUOTED_WORDS || self.is_verbatim(&quoted))
+    }
+
     fn without_quotations(&self, text: &str) -> String {
         let mut left = String::with_capacity(text.len());
-        for (place, piece) in text.split(['"', '“', '”', '„']).enumerate() {
-            // Every other piece stands between two marks.
-            let quoted = folded(piece);
-            let long = quoted.split(' ').count() >= QUOTED_WORDS;
-            let verbatim =
-                place % 2 == 1 && long && self.quotations.iter().any(|text| text.contains(&quoted));
-            left.push_str(if verbatim { "" } else { piece });
+        for (place, piece) in text.split(MARKS).enumerate() {
+            let is_quotation = place % 2 == 1 && self.is_verbatim(&folded(piece));
+            left.push_str(if is_quotation { "" } else { piece });
             left.push(' ');
         }
         left
+    }
+
+    fn is_verbatim(&self, quoted: &str) -> bool {
+        quoted.split(' ').count() >= QUOTED_WORDS && self.quotations.iter().any(|text| text.contains(quoted))
     }
 }
 
@@ -263,6 +275,13 @@ mod tests {
         ] {
             assert!(counted().covers(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_quotation_of_somebody_who_is_not_there_any_more_is_found() {
+        let quotes = |text: &str| counted().has_all_quotations_of(text);
+        assert!(quotes("One asks “why did you sell it for”, “so” to speak, of the “iphone 15”."));
+        assert!(!quotes("One asks “why did you buy it?”"));
     }
 
     #[test]

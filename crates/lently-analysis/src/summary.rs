@@ -1,6 +1,6 @@
 //! The report in words, out of its own numbers. Says nothing that is not counted.
 
-use crate::model::{Category, Report};
+use crate::model::{Category, Report, SentimentSummary};
 
 pub(crate) fn in_words(report: &Report) -> String {
     let read = report.coverage.read;
@@ -14,7 +14,8 @@ pub(crate) fn in_words(report: &Report) -> String {
     sentences.join(" ")
 }
 
-fn percent(share: f64) -> String {
+/// `37 %`.
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
@@ -48,9 +49,9 @@ fn coverage(report: &Report) -> String {
     }
 }
 
-/// Most is more than half, and nothing else is called most.
-fn feeling(report: &Report) -> String {
-    let sentiment = &report.sentiment;
+/// The mood in a few words. Most is more than half, and nothing else is called most.
+#[must_use]
+pub fn mood(sentiment: &SentimentSummary) -> String {
     let (positive, neutral, negative) =
         (sentiment.positive.share, sentiment.neutral.share, sentiment.negative.share);
     let leaning = if positive > negative * 1.2 {
@@ -60,7 +61,7 @@ fn feeling(report: &Report) -> String {
     } else {
         ""
     };
-    let mood = if positive > 0.5 {
+    if positive > 0.5 {
         "mostly positive".to_owned()
     } else if negative > 0.5 {
         "mostly negative".to_owned()
@@ -68,12 +69,17 @@ fn feeling(report: &Report) -> String {
         format!("mostly neutral{leaning}")
     } else {
         format!("mixed{leaning}")
-    };
+    }
+}
+
+fn feeling(report: &Report) -> String {
+    let sentiment = &report.sentiment;
     format!(
-        "The mood is {mood}: {} positive, {} neutral, {} negative.",
-        percent(positive),
-        percent(neutral),
-        percent(negative)
+        "The mood is {}: {} positive, {} neutral, {} negative.",
+        mood(sentiment),
+        percent(sentiment.positive.share),
+        percent(sentiment.neutral.share),
+        percent(sentiment.negative.share)
     )
 }
 

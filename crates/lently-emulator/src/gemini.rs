@@ -124,12 +124,8 @@ pub fn tokens_of(request: &prompt::Prompt) -> (u64, u64) {
 fn answer(user: &str, judges: Judges) -> Option<String> {
     if prompt::is_summary_request(user) {
         let facts: Value = serde_json::from_str(user.split_once('\n')?.1).ok()?;
-        let percent = |share: &Value| (share["share"].as_f64().unwrap_or_default() * 100.0).round();
         let summary = format!(
-            "Of {} comments read, {} % are positive and {} % negative. The comments speak most of {}.",
-            facts["coverage"]["read"],
-            percent(&facts["sentiment"]["positive"]),
-            percent(&facts["sentiment"]["negative"]),
+            "Of {{read}} comments read, {{positive}} are positive and {{negative}} negative. The comments speak most of {}.",
             facts["themes"][0]["label"].as_str().unwrap_or("many things"),
         );
         return Some(json!({ "summary": summary }).to_string());

@@ -137,8 +137,20 @@ pub struct BodyEngine {
     /// How many of Gemini's verdicts had been paid for before: for another analysis, or by one at the same time.
     #[serde(default)]
     pub reused: u64,
+    /// Of Gemini's summary, when it was written; `None` for a local one.
+    #[serde(default)]
+    pub words: Option<BodyWords>,
     /// Why some comments were judged locally, or the summary written locally, though Gemini was asked for.
     pub degraded: Option<String>,
+}
+
+/// When a summary was written. Its numbers are those of the analysis that it stands in, whenever that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyWords {
+    /// When.
+    pub made_at: Timestamp,
+    /// How many comments have come or gone since, one in ten at most.
+    pub changed: u64,
 }
 
 /// How many comments each engine judged.

@@ -3,9 +3,9 @@
 //! Redis or disk stand in front, so that nodes share; the store stands behind, so that nothing paid for goes with a cache. It never
 //! judges locally: what Gemini leaves is told with the reason, for the caller to deal with.
 
-mod known;
-
 mod asking;
+mod basis;
+mod known;
 mod summaries;
 mod verdicts;
 
@@ -26,7 +26,7 @@ use crate::ttl::CacheTtl;
 
 use asking::{Asker, Question};
 pub(crate) use asking::{BATCH, Payer};
-pub(crate) use summaries::{StoredSummary, Written};
+pub(crate) use summaries::{StoredSummary, Subject, Written};
 pub(crate) use verdicts::{Judgment, StoredVerdict};
 
 /// The engine's name in keys and in the store.
@@ -87,8 +87,8 @@ impl CachedGemini {
 
     fn key(&self, kind: EntryKind, hash: &TextHash) -> String {
         match kind {
-            EntryKind::Summary => CacheKeys::summary(ENGINE, &self.0.model, &prompt_version(), hash),
-            _ => CacheKeys::verdict(ENGINE, &self.0.model, &prompt_version(), hash),
+            EntryKind::Summary => CacheKeys::summary(ENGINE, &self.0.model, &prompt_version_of(kind), hash),
+            _ => CacheKeys::verdict(ENGINE, &self.0.model, &prompt_version_of(kind), hash),
         }
     }
 
@@ -98,7 +98,7 @@ impl CachedGemini {
 }
 
 fn origin(kind: EntryKind, model: &str) -> Origin {
-    Origin { kind, engine: ENGINE, model: model.to_owned(), prompt_version: prompt_version() }
+    Origin { kind, engine: ENGINE, model: model.to_owned(), prompt_version: prompt_version_of(kind) }
 }
 
 impl Ground {
@@ -172,6 +172,13 @@ impl From<FetchError> for Unanswered {
 /// The version of the prompts, as it stands in keys and analyses.
 pub(crate) fn prompt_version() -> String {
     prompt::PROMPT_VERSION.to_string()
+}
+
+fn prompt_version_of(kind: EntryKind) -> String {
+    match kind {
+        EntryKind::Verdict => prompt::VERDICT_PROMPT_VERSION.to_string(),
+        _ => prompt_version(),
+    }
 }
 
 /// The prompt as Gemini's client takes it.

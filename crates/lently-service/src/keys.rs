@@ -68,9 +68,11 @@ impl EntryKind {
     /// The schema version of the stored value; raised when its shape changes, which makes older entries misses.
     pub const fn schema(self) -> u16 {
         match self {
-            Self::Transcript | Self::Quota | Self::Verdict | Self::Summary => 1,
-            // With the time at which all of it was read; a shelf instead of what one request got.
-            Self::Video | Self::Comments => 2,
+            Self::Transcript | Self::Quota | Self::Verdict => 1,
+            // With the time at which all of it was read; with the time at which the words were written.
+            Self::Video | Self::Summary => 2,
+            // A shelf instead of what one request got; with `ranked_at`.
+            Self::Comments => 3,
             // With `engine.reused`; with `report.derived`.
             Self::Analysis => 3,
         }

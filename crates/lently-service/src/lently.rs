@@ -387,6 +387,7 @@ impl Lently {
         limit: u32,
         before: Option<Timestamp>,
     ) -> Result<Vec<AnalysisListItem>, ServiceError> {
+        self.inner.access.write_down(user).await;
         self.inner.store.list(user, limit, before).await
     }
 

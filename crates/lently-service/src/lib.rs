@@ -41,7 +41,7 @@ pub mod lently;
 
 pub use analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
 pub use author::Author;
-pub use body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, JudgedCounts};
+pub use body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, BodyWords, JudgedCounts};
 pub use cached::Cached;
 pub use economy::Economy;
 pub use error::ServiceError;

@@ -13,10 +13,10 @@ use lently_upstream::{Bucket, CommentOrder, HarvestEnd, HarvestProgress, VideoId
 use tokio::sync::watch;
 
 use crate::analysis::CachedAnalysisService;
-use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict};
+use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, BodyWords};
 use crate::engine::{Engine, Engines, local_version};
 use crate::error::ServiceError;
-use crate::gemini::{Payer, Written, prompt_version};
+use crate::gemini::{Payer, Subject, Written, prompt_version};
 use crate::ids::AnalysisId;
 use crate::jobs::{Keeping, Run};
 use crate::judge::{self, Degraded, Judged};
@@ -93,12 +93,20 @@ impl Maker {
             .map(|(comment, verdict)| BodyVerdict::new(comment.id.clone(), verdict))
             .collect();
         let (verdicts, coverage) = (judged.verdicts, material.coverage);
-        let mut report =
-            self.engines.blocking(move || lently_analysis::report(&comments, &verdicts, coverage)).await?;
+        let (mut report, comments) = self
+            .engines
+            .blocking(move || (lently_analysis::report(&comments, &verdicts, coverage), comments))
+            .await?;
         for note in &material.notes {
             caution(&mut report, note);
         }
-        let summary = self.summarize(engine, id, &mut report, &payer(SUMMARY_PART)).await;
+        let video = match &material.source {
+            BodySource::Video { video_id, .. } => Some((video_id, &comments[..])),
+            BodySource::File { .. } => None,
+        };
+        let subject = Subject::new(id.clone(), report.clone(), video);
+        let summary = self.summarize(engine, subject, &mut report, &payer(SUMMARY_PART)).await;
+        let retain_until = summary.retain_until.map_or(retain_until, |until| until.min(retain_until));
         let mut cost = material.cost + purse.spent();
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let degraded = judged.degraded.or(summary.degraded);
@@ -122,6 +130,7 @@ impl Maker {
                 prompt_version: engine.model().map(|_| prompt_version()),
                 judged: judged.counts,
                 reused: judged.reused,
+                words: summary.words,
                 degraded: degraded.map(|degraded| degraded.reason),
             },
             report,
@@ -138,7 +147,7 @@ impl Maker {
 
     /// What may soon be better is made again soon. What would only cost the same once more is not.
     fn fresh(&self, premature: bool, degraded: Option<&Degraded>) -> Duration {
-        let full = self.analyses.policy().fresh;
+        let full = self.analyses.policy().fresh.saturating_sub(self.youtube.unchecked());
         match degraded {
             _ if premature => full.min(PREMATURE_FRESH),
             Some(Degraded { may_pass: true, .. }) => full.min(DEGRADED_FRESH),
@@ -300,7 +309,7 @@ impl Maker {
     async fn summarize(
         &self,
         engine: &Engine,
-        id: &AnalysisId,
+        subject: Subject,
         report: &mut Report,
         payer: &Payer,
     ) -> Summary {
@@ -312,19 +321,17 @@ impl Maker {
         let locally = |why: String, may_pass| {
             Some(Degraded { reason: format!("the summary was written locally: {why}"), may_pass })
         };
-        match gemini.summarize(id, report, payer).await {
-            Ok(Written { text: Ok(text), model_version }) => {
+        match gemini.summarize(&subject, payer).await {
+            Ok(Written { text: Ok(text), model_version, made_at, changed, retain_until }) => {
                 report.summary = text;
-                Summary { model_version: Some(model_version), degraded: None }
+                let words = Some(BodyWords { made_at, changed });
+                Summary { model_version: Some(model_version), words, retain_until, degraded: None }
             }
-            Ok(Written { text: Err(error), model_version }) => {
+            Ok(Written { text: Err(error), model_version, .. }) => {
                 let degraded = locally(error.to_string(), error != PromptError::UncountedNumber);
-                Summary { model_version: Some(model_version), degraded }
+                Summary { model_version: Some(model_version), degraded, ..Summary::default() }
             }
-            Err(why) => {
-                let degraded = locally(why.to_string(), why.may_pass());
-                Summary { model_version: None, degraded }
-            }
+            Err(why) => Summary { degraded: locally(why.to_string(), why.may_pass()), ..Summary::default() },
         }
     }
 }
@@ -332,6 +339,9 @@ impl Maker {
 #[derive(Default)]
 struct Summary {
     model_version: Option<String>,
+    words: Option<BodyWords>,
+    /// Until when the words may be kept, where they quote what was read earlier.
+    retain_until: Option<Timestamp>,
     degraded: Option<Degraded>,
 }
 

@@ -21,15 +21,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use lently_cache::{Clock, Cost};
 use serde::Serialize;
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::OnceCell;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::time::timeout;
 
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 
-pub(crate) use answers::{Origin, PaidAnswer};
+pub(crate) use answers::{About, Origin, PaidAnswer};
 pub(crate) use erased::{Erased, TOMBSTONES_MAX};
 pub(crate) use ledger::Line;
 pub use retention::{PartReport, StorePart};
@@ -57,6 +58,8 @@ pub struct Store {
     pool: Arc<OnceCell<SqlitePool>>,
     /// How often comments were removed: those that are being read meanwhile are not kept.
     removals: Arc<AtomicU64>,
+    /// Who writes.
+    writing: Arc<Mutex<()>>,
     clock: Clock,
 }
 
@@ -93,6 +96,33 @@ pub struct AnalysisListItem {
     pub requested_at: Timestamp,
 }
 
+/// A transaction that writes, and the turn to do so; rolled back unless it is committed.
+struct Writing<'a> {
+    // Dropped first: the next one finds the file unlocked.
+    transaction: Transaction<'a, Sqlite>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Writing<'_> {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+}
+
+impl std::ops::Deref for Writing<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl std::ops::DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+}
+
 impl Store {
     /// Reads the address (`sqlite:PATH`, or `sqlite::memory:` for tests) and opens nothing yet.
     pub fn new(database_url: &str, clock: Clock) -> Result<Self, ServiceError> {
@@ -119,6 +149,7 @@ impl Store {
             in_memory,
             pool: Arc::default(),
             removals: Arc::default(),
+            writing: Arc::default(),
             clock,
         })
     }
@@ -134,6 +165,20 @@ impl Store {
         if let Some(pool) = self.pool.get() {
             pool.close().await;
         }
+    }
+
+    /// A turn to write. In this process those who write take turns: SQLite makes whoever finds the file locked sleep and try again,
+    /// and lets none in by order.
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, ServiceError> {
+        Ok(timeout(BUSY_TIMEOUT, self.writing.lock()).await.map_err(|_| sqlx::Error::PoolTimedOut)?)
+    }
+
+    /// A transaction that writes.
+    async fn write(&self) -> Result<Writing<'_>, ServiceError> {
+        let pool = self.pool().await?;
+        let turn = self.turn().await?;
+        let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Writing { transaction, _turn: turn })
     }
 
     async fn pool(&self) -> Result<&SqlitePool, ServiceError> {
@@ -177,6 +222,7 @@ impl Store {
         let pool = self.pool().await?;
         let cost = serde_json::to_string(&analysis.cost)
             .map_err(|error| ServiceError::internal("a cost cannot be written", error))?;
+        let _turn = self.turn().await?;
         sqlx::query(
             "INSERT OR REPLACE INTO analyses \
              (id, body, cost, title, video_id, comments, created_at, fresh_until, retain_until) \
@@ -228,6 +274,7 @@ impl Store {
     /// Lets the next request for it make it anew; the analysis stays readable by its id. Returns whether it was fresh.
     pub(crate) async fn expire_analysis(&self, id: &AnalysisId) -> Result<bool, ServiceError> {
         let now = millis(self.clock.now());
+        let _turn = self.turn().await?;
         let done = sqlx::query("UPDATE analyses SET fresh_until = ?2 WHERE id = ?1 AND fresh_until > ?2")
             .bind(id.as_str())
             .bind(now)
@@ -281,6 +328,7 @@ impl Store {
 
     /// Writes down that a user asked for an analysis; the last time counts.
     pub(crate) async fn link(&self, user: &UserId, id: &AnalysisId) -> Result<(), ServiceError> {
+        let _turn = self.turn().await?;
         sqlx::query(
             "INSERT INTO user_analyses (user_id, analysis_id, requested_at) VALUES (?1, ?2, ?3) \
              ON CONFLICT (user_id, analysis_id) \

@@ -80,6 +80,12 @@ impl CacheTtl {
         }
     }
 
+    /// How long ago comments may have been checked when an analysis is made of them. It is taken off the analysis' own time, so that
+    /// both together are no older than that: of an hour, 15 and 45 minutes.
+    pub(crate) fn unchecked(&self) -> Duration {
+        self.analysis / 4
+    }
+
     /// Where the configuration writes how long an entry of the kind is fresh.
     pub const fn fresh_mut(&mut self, kind: EntryKind) -> &mut Duration {
         match kind {

@@ -30,7 +30,7 @@ pub(crate) use self::erasing::comments_by;
 pub(crate) use self::lists::{Listed, PAGES_MAX as LISTED_PAGES_MAX, pages_of as pages_of_list};
 pub use self::shelf::{Check, Doubt, FULL_EVERY, Head, RANKS_EVERY, Shelf};
 use self::statistics::StatisticsSource;
-use self::videos::{Asked, KnownHere, Reading, VideoSource};
+use self::videos::{Asked, BATCHING, KnownHere, LONE, Reading, VideoSource};
 pub use self::videos::{DETAILS_LAST, KnownVideo};
 pub use self::view::Comments;
 
@@ -94,6 +94,7 @@ pub struct CachedYouTubeService {
     ledger: Ledger,
     payer: Payer,
     places: Places,
+    statistics: StatisticsSource,
     videos: VideoLoaders,
     comments: CommentsSource,
     ttl: Arc<CacheTtl>,
@@ -141,11 +142,12 @@ impl CachedYouTubeService {
         let payer = Payer::interactive(UserId::local());
         let statistics = StatisticsSource::new(client.clone(), clock.clone());
         let client = client.metered(ledger.meter(payer.clone(), None));
+        let batching = if economy.gathering { BATCHING } else { LONE };
         let comments = CommentsSource {
             cache: cache.clone(),
             client: client.clone(),
             payer: payer.clone(),
-            statistics: statistics.loader(&cache, &ledger),
+            statistics: statistics.loader(&cache, &ledger, batching),
             store,
             clock: clock.clone(),
             policy: ttl.policy(EntryKind::Comments),
@@ -154,18 +156,19 @@ impl CachedYouTubeService {
         let source = VideoSource {
             cache: cache.clone(),
             client: client.clone(),
-            statistics,
+            statistics: statistics.clone(),
+            fresh: ttl.policy(EntryKind::Video).fresh,
             ledger: ledger.clone(),
             clock: clock.clone(),
         };
         let reading = if economy.statistics_first { Reading::WhatChanges } else { Reading::InFull };
         let videos = VideoLoaders {
-            callers: source.loader(reading, Some(places.clone())),
-            analyses: source.loader(reading, None),
-            callers_anew: source.loader(Reading::InFull, Some(places.clone())),
-            analyses_anew: source.loader(Reading::InFull, None),
+            callers: source.loader(reading, Some(places.clone()), batching),
+            analyses: source.loader(reading, None, batching),
+            callers_anew: source.loader(Reading::InFull, Some(places.clone()), batching),
+            analyses_anew: source.loader(Reading::InFull, None, batching),
         };
-        Self { cache, client, ledger, payer, places, videos, comments, ttl, clock, popularity }
+        Self { cache, client, ledger, payer, places, statistics, videos, comments, ttl, clock, popularity }
     }
 
     /// The same service for another payer: what it fetches is theirs in the ledger. What others fetch and share is not.
@@ -195,6 +198,16 @@ impl CachedYouTubeService {
         Self { client, payer, comments, ..self.clone() }
     }
 
+    /// Whether comments are checked again for nothing of the quota that pages are paid with.
+    const fn checks_for_nothing(&self) -> bool {
+        self.comments.economy.statistics_first
+    }
+
+    /// How long comments may have gone unchecked that an analysis is made of; none where they are as fresh as they are for anybody.
+    pub(crate) fn unchecked(&self) -> Duration {
+        if self.checks_for_nothing() { self.ttl.unchecked() } else { Duration::ZERO }
+    }
+
     /// Counts a request of somebody who waits.
     fn count(&self, video_id: &VideoId) {
         if !self.payer.purpose.is_background() {
@@ -214,8 +227,8 @@ impl CachedYouTubeService {
         Some(KnownHere { believed: known.is_believed(now), age: entry.age(now), video: known.video })
     }
 
-    fn asked(&self, id: &VideoId) -> Asked {
-        Asked { id: id.clone(), payer: self.payer.clone() }
+    fn asked(&self, id: &VideoId, controls: &Controls) -> Asked {
+        Asked { id: id.clone(), payer: self.payer.clone(), max_age: controls.max_age }
     }
 
     /// Returns a video's comments, from a tier or from upstream (1 unit a page of up to 100, more for replies). What was read for a
@@ -265,8 +278,11 @@ impl CachedYouTubeService {
         controls: &Controls,
     ) -> Vec<Result<Cached<Video>, ServiceError>> {
         let policy = self.ttl.policy(EntryKind::Video);
-        let one =
-            |id: &VideoId| Wanted { id: self.asked(id), key: CacheKeys::video(id), policy: policy.clone() };
+        let one = |id: &VideoId| Wanted {
+            id: self.asked(id, controls),
+            key: CacheKeys::video(id),
+            policy: policy.clone(),
+        };
         video_ids.iter().for_each(|id| self.count(id));
         let wanted: Vec<_> = video_ids.iter().map(one).collect();
         let loader = self.videos.of(Purpose::Caller, controls);
@@ -288,7 +304,7 @@ impl CachedYouTubeService {
         video_id: &VideoId,
         controls: &Controls,
     ) -> Result<Cached<Video>, ServiceError> {
-        let (videos, id) = (self.videos.of(purpose, controls).clone(), self.asked(video_id));
+        let (videos, id) = (self.videos.of(purpose, controls).clone(), self.asked(video_id, controls));
         let (key, policy) = (CacheKeys::video(video_id), self.ttl.policy(EntryKind::Video));
         let fetch = move || videos.fetch(id);
         self.cached(shape::get_or_set(&self.cache, EntryKind::Video, &key, &policy, controls, fetch).await)
@@ -315,6 +331,7 @@ impl CachedYouTubeService {
     ///
     /// A fetch that runs meanwhile answers those who wait for it and is not stored. Analyses of the video stay.
     pub async fn invalidate_video(&self, video_id: &VideoId) -> Result<u64, ServiceError> {
+        self.statistics.forget(video_id);
         // The store first: what is read out of the tiers after that would only come back out of it.
         self.comments.store.remove_shelves(video_id).await?;
         let mut removed = 0;

@@ -30,7 +30,7 @@ pub(crate) const BATCH: usize = 50;
 /// its flights, and hardly felt beside a call of seconds.
 const WINDOW: Duration = Duration::from_millis(100);
 /// The same where nobody else comes: long enough for the group alone, on a machine with nothing else to do.
-const LONE_WINDOW: Duration = Duration::from_millis(5);
+const LONE_WINDOW: Duration = Duration::from_millis(1);
 /// After so many useless answers in a row, the rest would be useless too. One text that poisons its batch of fifty costs six
 /// halvings, but there every other answer is good.
 pub(super) const USELESS_IN_A_ROW: u32 = 8;
@@ -290,7 +290,7 @@ impl Asker {
     /// Before anyone hears of it. A store that fails is no reason to throw away what was paid for.
     async fn keep(&self, paid: &[PaidAnswer]) {
         let Some((store, origin)) = &self.kept else { return };
-        if let Err(error) = store.save_answers(origin, paid, None).await {
+        if let Err(error) = store.save_answers(origin, paid).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "verdicts not kept in the store");
         }
     }

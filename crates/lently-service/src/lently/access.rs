@@ -90,6 +90,15 @@ impl Access {
         });
     }
 
+    /// Writes down at once what is still on its way for a user: their history tells of what they have just asked for.
+    pub(super) async fn write_down(&self, user: &UserId) {
+        let pending: Vec<Grant> =
+            self.book.lines().pending.iter().filter(|(of, _)| of == user).cloned().collect();
+        for grant in pending {
+            self.book.write(grant).await;
+        }
+    }
+
     /// Whether a user asked for an analysis.
     pub(super) async fn may_read(&self, user: &UserId, id: &AnalysisId) -> Result<bool, ServiceError> {
         let grant = (user.clone(), id.clone());

@@ -20,7 +20,7 @@ impl Store {
         counts: &BTreeMap<VideoId, u64>,
     ) -> Result<(), ServiceError> {
         let rows: Vec<_> = counts.iter().collect();
-        let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let mut statement = QueryBuilder::<Sqlite>::new("INSERT INTO asked (day, video_id, times) ");
             statement.push_values(rows, |mut row, (video_id, times)| {

@@ -31,7 +31,7 @@ impl Store {
     /// Removes a user's line, and the analysis with the last one, and what was written for it. That leaves a tombstone, until the tiers are clean too.
     pub(crate) async fn erase(&self, user: &UserId, id: &AnalysisId) -> Result<Erased, ServiceError> {
         let now = millis(self.clock.now());
-        let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         let line = sqlx::query("DELETE FROM user_analyses WHERE user_id = ?1 AND analysis_id = ?2")
             .bind(user.as_str())
             .bind(id.as_str())

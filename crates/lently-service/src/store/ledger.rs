@@ -44,7 +44,7 @@ impl Store {
             *rows.entry(sum).or_default() += amount;
         }
         let rows: Vec<_> = rows.into_iter().collect();
-        let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let mut statement =
                 QueryBuilder::<Sqlite>::new("INSERT INTO ledger (day, user_id, purpose, counter, amount) ");

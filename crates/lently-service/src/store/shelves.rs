@@ -34,8 +34,7 @@ impl Store {
         let head = json(&shelf.head)?;
         let bodies = shelf.comments.iter().map(json).collect::<Result<Vec<String>, _>>()?;
         let retain_until = millis(later(shelf.head.read_at, RETENTION));
-        let pool = self.pool().await?;
-        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.write().await?;
         // Whoever removes counts first: what is not counted by now comes after this, and finds it.
         if self.removals() != removals {
             return Ok(());
@@ -99,14 +98,16 @@ impl Store {
         let Some((id, head)) = row else { return Ok(None) };
         // One of another version is none.
         let Ok(head) = serde_json::from_str::<Head>(&head) else { return Ok(None) };
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT body FROM shelf_comments WHERE shelf_id = ?1 ORDER BY place")
-                .bind(id)
-                .fetch_all(&mut *transaction)
-                .await?;
-        let comments: Result<Vec<Comment>, _> =
-            rows.iter().map(|(body,)| serde_json::from_str(body)).collect();
-        Ok(comments.ok().map(|comments| Shelf { head, comments }))
+        // As one row: each travels between two threads.
+        let (comments,): (String,) = sqlx::query_as(
+            "SELECT '[' || coalesce(group_concat(body, ',' ORDER BY place), '') || ']' \
+             FROM shelf_comments WHERE shelf_id = ?1",
+        )
+        .bind(id)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let comments: Option<Vec<Comment>> = serde_json::from_str(&comments).ok();
+        Ok(comments.map(|comments| Shelf { head, comments }))
     }
 
     /// Removes the comments of a video.

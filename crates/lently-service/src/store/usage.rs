@@ -73,6 +73,7 @@ impl Store {
         let now = self.clock.now();
         let (period, resets_at) = month(now);
         let limit = plan.limits().analyses_per_month;
+        let _turn = self.turn().await?;
         // One statement, so that counting and taking cannot be separated.
         let row: Option<(i64,)> = sqlx::query_as(
             "INSERT INTO usage (user_id, period, reserved_at) SELECT ?1, ?2, ?3 WHERE \
@@ -104,6 +105,7 @@ impl Store {
         } else {
             sqlx::query("DELETE FROM usage WHERE id = ?1")
         };
+        let _turn = self.turn().await?;
         statement.bind(reservation.0).execute(self.pool().await?).await?;
         Ok(())
     }

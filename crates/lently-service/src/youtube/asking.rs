@@ -40,7 +40,7 @@ impl CachedYouTubeService {
     ) -> Result<Cached<Comments>, ServiceError> {
         check_max_comments(request.max_comments, MAX_COMMENTS)?;
         let policy = self.ttl.policy(EntryKind::Comments);
-        let max_age = self.max_age(controls);
+        let max_age = self.max_age(purpose, controls);
         let key = self.comments_key(request);
         let mut held = match controls.no_cache {
             true => None,
@@ -87,7 +87,7 @@ impl CachedYouTubeService {
         controls: &Controls,
         stated: Option<u64>,
     ) -> Lacking {
-        let max_age = self.max_age(controls);
+        let max_age = self.max_age(Purpose::Analysis, controls);
         let count = self.comments.economy.statistics_first.then_some(max_age);
         let most = u64::from(request.max_comments).min(stated.unwrap_or(u64::MAX));
         let in_full = Lacking { pages: pages(most).max(1), count };
@@ -124,8 +124,14 @@ impl CachedYouTubeService {
         }
     }
 
-    fn max_age(&self, controls: &Controls) -> Duration {
-        let fresh = self.ttl.policy(EntryKind::Comments).fresh;
+    /// How long ago comments may have been checked. What an analysis is made of is checked again sooner where that costs nothing of the
+    /// quota that pages are paid with, unless what is found may not be bought.
+    fn max_age(&self, purpose: Purpose, controls: &Controls) -> Duration {
+        let mut fresh = self.ttl.policy(EntryKind::Comments).fresh;
+        let spares = self.ledger.spared_for(EntryKind::Comments).is_some();
+        if purpose == Purpose::Analysis && self.checks_for_nothing() && !spares {
+            fresh = fresh.min(self.ttl.unchecked());
+        }
         controls.max_age.map_or(fresh, |age| age.min(fresh))
     }
 

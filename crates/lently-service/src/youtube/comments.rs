@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lently_cache::{Bulk, CacheService, Clock, Cost, Fetched, Lookup, Policy};
 use lently_upstream::{
-    Comment, CommentOrder, HarvestEnd, Place, ReadSoFar, Reading, Statistics, UpstreamError, YouTubeClient,
+    Comment, CommentOrder, HarvestEnd, Place, ReadSoFar, Reading, UpstreamError, YouTubeClient,
 };
 use tokio::time::timeout;
 
 use super::pages::{Paid, Read};
 use super::shelf::{Check, Doubt, Head, PAGE, RANKS_EVERY, Shelf, is_front};
+use super::statistics::Told;
 use super::videos::{Asked, KnownVideo};
 use super::view::head_of;
 use super::{CommentsRequest, OnPage, PREMATURE_FRESH, written};
@@ -191,10 +192,7 @@ impl Errand<'_> {
                 Some(counted) if counted.count == check.count => {
                     shelf.head.unchanged(self.order(), self.most(), counted);
                 }
-                _ => {
-                    let count = counted.and_then(|counted| counted.count);
-                    shelf = self.read_what_is_new(shelf, count).await?;
-                }
+                _ => shelf = self.read_what_is_new(shelf, counted).await?,
             }
             has_changed = true;
         }
@@ -211,17 +209,19 @@ impl Errand<'_> {
         let video_id = &self.wanted.request.video_id;
         let entry = shape::peek(&source.cache, EntryKind::Video, &CacheKeys::video(video_id)).await;
         if let Some((entry, _)) = entry
-            && entry.age(self.now) < self.wanted.max_age
             && let Ok(known) = serde_json::from_slice::<KnownVideo>(&entry.value)
         {
-            let count = Some(known.video.comment_count?);
-            return Some(Check { at: entry.fetched_at.min(self.now), count });
+            let at = known.counted_at.unwrap_or(entry.fetched_at).min(self.now);
+            if between(at, self.now) < self.wanted.max_age {
+                return Some(Check { at, count: Some(known.video.comment_count?) });
+            }
         }
-        let asked = Asked { id: video_id.clone(), payer: source.payer.clone() };
+        let max_age = if self.wanted.anew { Duration::ZERO } else { self.wanted.max_age };
+        let asked = Asked { id: video_id.clone(), payer: source.payer.clone(), max_age: Some(max_age) };
         let asking = timeout(COUNTED_WITHIN, source.statistics.fetch(asked));
         let told = asking.await.ok()?.ok()?;
-        let told = serde_json::from_slice::<Statistics>(&told.value).ok()?;
-        Some(Check { at: self.now, count: Some(told.comment_count?) })
+        let told = serde_json::from_slice::<Told>(&told.value).ok()?;
+        Some(Check { at: told.at, count: Some(told.statistics.comment_count?) })
     }
 
     /// Reads as many as are wanted from the first page on. What there was `before` stays where that ends too early.
@@ -235,7 +235,6 @@ impl Errand<'_> {
         let reading = self.read(self.order(), self.most(), Place::default(), floor, |_| {}, |_| false);
         // Beside the first page: what is a second apart, YouTube does not count apart either.
         let (counted, read) = tokio::join!(counting, reading);
-        let count = counted.and_then(|counted| counted.count);
         let Read { read, at } = self.paid(read)?;
         let ReadSoFar { comments, place, cut, .. } = read;
         if let (Some(before), Some((_, error))) = (&before, &cut)
@@ -244,13 +243,14 @@ impl Errand<'_> {
         {
             return Err(error.clone().into());
         }
-        let check = self.checked(at, count);
+        let check = self.checked(at, counted, &comments);
         let head = Head {
             held: comments.len(),
             place,
             cut: cut.map(|(end, _)| end),
             pages: self.pages,
             read_at: at,
+            ranked_at: at,
             all: check,
             front: check,
             merged: 0,
@@ -260,25 +260,38 @@ impl Errand<'_> {
     }
 
     /// Reads what came since the last check.
-    async fn read_what_is_new(&mut self, shelf: Shelf, count: Option<u64>) -> Result<Shelf, ServiceError> {
-        let wanted = pages(self.most().min(shelf.comments.len()));
+    async fn read_what_is_new(
+        &mut self,
+        shelf: Shelf,
+        counted: Option<Check>,
+    ) -> Result<Shelf, ServiceError> {
+        let (held, is_front) = (shelf.comments.len(), is_front(self.order(), self.most()));
+        let count = counted.and_then(|counted| counted.count);
         let came = count.zip(shelf.head.all.count).map(|(now, then)| now.saturating_sub(then));
         // As far as can be told before: a page by time has a hundred of what came, and one more may be needed to meet what is known.
         let by_time = came.map_or(1, |came| usize::try_from(came).map_or(usize::MAX, |came| pages(came + 1)));
-        let are_ranks_due =
-            self.order() == CommentOrder::Relevance && shelf.head.age(self.now) >= RANKS_EVERY;
-        let is_one_page = shelf.comments.len() <= PAGE && !self.wanted.request.include_replies;
-        if !self.source.economy.increments || are_ranks_due || is_one_page || by_time > wanted {
+        let there_are = count.map_or(held, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let in_full = pages(self.most().max(held).min(there_are)).max(1);
+        let are_ranks_old =
+            self.order() == CommentOrder::Relevance && between(shelf.head.ranked_at, self.now) >= RANKS_EVERY;
+        if is_front && held > PAGE && self.source.economy.increments {
+            // Either is one page, but for replies, which are bought for what is wanted alone. What is not looked for beyond it is for
+            // whoever wants it.
+            return match are_ranks_old || by_time > 1 || self.wanted.request.include_replies {
+                true => self.read_front(shelf, counted).await,
+                false => self.read_by_time(shelf, counted).await,
+            };
+        }
+        // For the same price, in full: but replies that are complete are only paid for again where all is read again.
+        let is_dearer = by_time > in_full || (by_time == in_full && !self.wanted.request.include_replies);
+        if !self.source.economy.increments || is_dearer || (are_ranks_old && shelf.is_half_unranked()) {
             return self.in_full(Some(shelf)).await;
         }
-        if is_front(self.order(), self.most()) {
-            return self.read_front(shelf, count).await;
-        }
-        self.read_by_time(shelf, count).await
+        self.read_by_time(shelf, counted).await
     }
 
-    /// Where no more than the first page is wanted, its ranks are read anew for what a page by time costs.
-    async fn read_front(&mut self, mut shelf: Shelf, count: Option<u64>) -> Result<Shelf, ServiceError> {
+    /// Where no more than the first page is wanted, its ranks may be read anew for what a page by time costs.
+    async fn read_front(&mut self, mut shelf: Shelf, counted: Option<Check>) -> Result<Shelf, ServiceError> {
         let replies = shelf.replies();
         let floor = Some(shelf.head.front.at.max(self.oldest()));
         let reading = self.read(
@@ -299,18 +312,23 @@ impl Errand<'_> {
         let known: HashSet<&str> = shelf.comments.iter().map(|comment| comment.id.as_str()).collect();
         let open = place.open.into_iter().filter(|thread| !known.contains(thread.top.id.as_str()));
         front.extend(open.flat_map(|thread| thread.into_comments(self.wanted.request.include_replies)));
-        let check = self.checked(at, count);
+        let check = self.checked(at, counted, &front);
         if is_all {
             shelf.head.all = check;
         }
         shelf.put_in_front(front, is_all);
+        shelf.head.ranked_at = at;
         shelf.head.front = check;
         shelf.head.pages += self.pages;
         Ok(shelf)
     }
 
     /// Reads by time until a page ends in what is known.
-    async fn read_by_time(&mut self, mut shelf: Shelf, count: Option<u64>) -> Result<Shelf, ServiceError> {
+    async fn read_by_time(
+        &mut self,
+        mut shelf: Shelf,
+        counted: Option<Check>,
+    ) -> Result<Shelf, ServiceError> {
         let known: HashSet<String> = shelf.comments.iter().map(|comment| comment.id.clone()).collect();
         let replies = shelf.replies();
         let order = self.order();
@@ -336,7 +354,7 @@ impl Errand<'_> {
             // Its pages are kept: the next who asks goes on behind them.
             return Err(error.into());
         }
-        let check = self.checked(at, count);
+        let check = self.checked(at, counted, &read.comments);
         if has_enough(&read.comments) && !is_met(&read.comments) && !read.place.is_end() {
             let head = Head {
                 held: read.comments.len(),
@@ -344,6 +362,7 @@ impl Errand<'_> {
                 cut: None,
                 pages: self.pages,
                 read_at: at,
+                ranked_at: at,
                 all: check,
                 front: check,
                 merged: 0,
@@ -395,9 +414,14 @@ impl Errand<'_> {
     }
 
     /// A check by what was read. A first page that was bought before now is older than the count: what came between is not on it, and must
-    /// not be taken for known.
-    fn checked(&self, at: Timestamp, count: Option<u64>) -> Check {
-        Check { at, count: count.filter(|_| at >= self.now) }
+    /// not be taken for known. Where the count is the older one, what was written since is counted with it.
+    fn checked(&self, at: Timestamp, counted: Option<Check>, read: &[Comment]) -> Check {
+        let counted = counted.filter(|_| at >= self.now);
+        let count = counted.and_then(|counted| {
+            let later = read.iter().filter(|comment| comment.published_at > Some(counted.at)).count();
+            Some(counted.count? + later as u64)
+        });
+        Check { at, count }
     }
 
     /// Pages read before are of no use for what must be as young as this.

@@ -3,6 +3,7 @@
 //!
 //! It asks nobody and knows no clock: it is told what was read, and when.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use crate::store::{between, later};
 
 /// A page of comments, and as many as the front of a shelf has.
 pub(super) const PAGE: usize = 100;
-/// How long edits, and deletions among what is not read anew, may go unnoticed: after a week the comments are read in full.
-pub const FULL_EVERY: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// How long YouTube's ranks are believed beyond the first page, while what is new is merged in.
+/// How long edits, and deletions among what is not read anew, may go unnoticed: after two weeks the comments are read in full.
+pub const FULL_EVERY: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// How long YouTube's ranks are believed while what is new is merged in by its likes. After a day the first page is read anew for whoever
+/// wants no more, which costs no more than a page by time; all of it is as soon as half of the comments have come since.
 pub const RANKS_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// A comment may be on the list a while after the time that is written on it.
 const LATE: Duration = Duration::from_secs(600);
@@ -44,6 +46,8 @@ pub struct Head {
     pub pages: u64,
     /// When its first page was read, of the reading that read all of it.
     pub read_at: Timestamp,
+    /// When YouTube's ranks on the first page were read.
+    pub ranked_at: Timestamp,
     /// When it was known last that nothing is missing in front.
     pub all: Check,
     /// The same for the first page alone, which of `relevance` may be read by itself.
@@ -148,6 +152,11 @@ impl Shelf {
         self.head.place.is_end() && count.saturating_sub(counted) > (count / 4).max(50)
     }
 
+    /// Whether half of it has no rank of YouTube's.
+    pub(super) fn is_half_unranked(&self) -> bool {
+        self.head.merged.saturating_mul(2) >= self.comments.len() as u64
+    }
+
     /// The replies of each thread, with the count that YouTube had for it.
     pub(super) fn replies(&self) -> HashMap<String, (u64, Vec<Comment>)> {
         let threads = self.comments.chunk_by(|_, next| next.parent_id.is_some());
@@ -162,9 +171,8 @@ impl Shelf {
     /// them.
     ///
     /// What is known is replaced, for it may have been edited. What is known, falls into the time that was read, and was not there is
-    /// deleted. In the order of time what is new lies in front. In the order of relevance it has no rank yet, and lies behind
-    /// the first page: there everyone sees it who wants more than that page, which is read by itself; the ranks that are the lowest give
-    /// way.
+    /// deleted. In the order of time what is new lies in front. In the order of relevance it has no rank yet: it lies where its likes
+    /// put it, in front of those that have no more.
     pub(super) fn merge(&mut self, order: CommentOrder, fresh: Vec<Comment>, reached: Timestamp) {
         let is_partial = !self.head.place.is_end();
         let oldest = fresh.iter().rev().find(|comment| comment.parent_id.is_none());
@@ -205,14 +213,7 @@ impl Shelf {
                         *thread = anew;
                     }
                 }
-                let mut held = 0;
-                let behind = kept.iter().position(|thread| {
-                    let is_behind = held >= PAGE;
-                    held += thread.len();
-                    is_behind
-                });
-                let behind = behind.unwrap_or(kept.len());
-                kept.splice(behind..behind, new);
+                kept = by_likes(kept, new);
             }
         }
         self.comments = kept.into_iter().flatten().collect();
@@ -243,7 +244,7 @@ impl Shelf {
         }
         if sort {
             let mut threads = threads(self.comments);
-            threads.sort_by_key(|thread| std::cmp::Reverse(thread.first().and_then(|top| top.published_at)));
+            threads.sort_by_key(|thread| Reverse(thread.first().and_then(|top| top.published_at)));
             self.comments = threads.into_iter().flatten().collect();
         }
         // What the front alone was checked by is of the order of relevance.
@@ -263,6 +264,26 @@ impl Shelf {
         let late = last.published_at.is_some_and(|at| later(at, LATE) < self.since());
         known.contains(&last.id) || late
     }
+}
+
+/// Puts new threads among those that are there, each behind as many as have more likes.
+fn by_likes(kept: Vec<Vec<Comment>>, mut new: Vec<Vec<Comment>>) -> Vec<Vec<Comment>> {
+    let likes = |thread: &Vec<Comment>| thread.first().map_or(0, |top| top.like_count);
+    let mut ranks: Vec<u64> = kept.iter().map(likes).collect();
+    ranks.sort_unstable_by_key(|likes| Reverse(*likes));
+    // By likes, and of as many the latest first, as they came.
+    new.sort_by_key(|thread| Reverse(likes(thread)));
+    let mut all = Vec::with_capacity(kept.len() + new.len());
+    let mut kept = kept.into_iter();
+    let mut taken = 0;
+    for thread in new {
+        let place = ranks.partition_point(|others| *others > likes(&thread));
+        all.extend(kept.by_ref().take(place - taken));
+        taken = place;
+        all.push(thread);
+    }
+    all.extend(kept);
+    all
 }
 
 /// Each thread's first comment with its replies.

@@ -1,8 +1,8 @@
 //! Metadata of videos, 50 to a call: whoever asks for a video within a short window shares a unit with the others.
 //!
 //! Title, channel and description hardly ever change, and the statistics do, so what is known of a video is brought up to date
-//! by its statistics alone, which cost nothing of the shared quota; all of it is read again every [`DETAILS_LAST`]. It knows
-//! no time to live: what it brings is kept by whoever asked for it.
+//! by its statistics alone, which cost nothing of the shared quota; all of it is read again every [`DETAILS_LAST`]. What it
+//! brings is kept by whoever asked for it.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -14,7 +14,7 @@ use lently_cache::{Batch, Batching, Bulk, CacheService, Clock, Fetched, Lookup};
 use lently_upstream::{MAX_IDS, Statistics, UpstreamError, Video, VideoId, YouTubeClient};
 use serde::{Deserialize, Serialize};
 
-use super::statistics::StatisticsSource;
+use super::statistics::{StatisticsSource, Told};
 use super::{fetched, written};
 use crate::error::ServiceError;
 use crate::keys::{CacheKeys, EntryKind};
@@ -25,6 +25,8 @@ use crate::ttl::RETENTION;
 
 /// As many ids as a call takes; the first of them waits for others no longer than anyone notices beside a call over the Internet.
 pub(super) const BATCHING: Batching = Batching { max_ids: MAX_IDS, window: Duration::from_millis(5) };
+/// The same where nobody else comes.
+pub(super) const LONE: Batching = Batching { max_ids: MAX_IDS, window: Duration::ZERO };
 
 /// How long title, channel and the like are believed while the statistics are brought up to date: a week. Whoever wants them
 /// anew before says `no-cache`.
@@ -39,6 +41,9 @@ pub struct KnownVideo {
     /// When all of it was read; `None` where nobody knows, and then it is read again.
     #[serde(default)]
     pub details_read_at: Option<Timestamp>,
+    /// When YouTube told the statistics; `None` where that is when it was read.
+    #[serde(default)]
+    pub counted_at: Option<Timestamp>,
 }
 
 impl KnownVideo {
@@ -63,6 +68,8 @@ pub(super) struct VideoSource {
     pub cache: CacheService,
     pub client: YouTubeClient,
     pub statistics: StatisticsSource,
+    /// How long metadata is fresh.
+    pub fresh: Duration,
     pub ledger: Ledger,
     pub clock: Clock,
 }
@@ -72,6 +79,8 @@ pub(super) struct VideoSource {
 pub(super) struct Asked {
     pub id: VideoId,
     pub payer: Payer,
+    /// How old statistics may be that were told already; `None` leaves it to their source.
+    pub max_age: Option<Duration>,
 }
 
 impl PartialEq for Asked {
@@ -106,9 +115,9 @@ pub(crate) struct KnownHere {
 impl VideoSource {
     /// A loader of metadata. Each call has one of the `places`, if there are any, however many ids are in it, and is whose
     /// [`payer_of`] says in the ledger.
-    pub(super) fn loader(&self, reading: Reading, places: Option<Places>) -> Bulk<Asked> {
+    pub(super) fn loader(&self, reading: Reading, places: Option<Places>, batching: Batching) -> Bulk<Asked> {
         let this = self.clone();
-        self.cache.bulk(BATCHING, move |asked: Vec<Asked>| {
+        self.cache.bulk(batching, move |asked: Vec<Asked>| {
             let this = payer_of(&asked).map_or_else(|| this.clone(), |payer| this.paid_by(payer));
             let places = places.clone();
             async move {
@@ -117,8 +126,7 @@ impl VideoSource {
                     Some(places) => Some(places.take().await.map_err(ServiceError::into_failure)?),
                     None => None,
                 };
-                let ids = asked.iter().map(|one| one.id.clone()).collect();
-                let mut read = this.read(ids, reading).await;
+                let mut read = this.read(asked.clone(), reading).await;
                 Ok(asked.into_iter().filter_map(|one| read.remove(&one.id).map(|read| (one, read))).collect())
             }
         })
@@ -130,19 +138,20 @@ impl VideoSource {
         Self { client, statistics, ..self.clone() }
     }
 
-    async fn read(&self, ids: Vec<VideoId>, reading: Reading) -> Batch<VideoId> {
+    async fn read(&self, asked: Vec<Asked>, reading: Reading) -> Batch<VideoId> {
         let mut batch = Batch::new();
-        let mut in_full = Vec::new();
         let mut known = HashMap::new();
         if reading == Reading::WhatChanges {
-            known = self.known(&ids).await;
+            known = self.known(&asked).await;
         }
-        let (asked, unknown): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| known.contains_key(id));
-        in_full.extend(unknown);
+        let (asked, unknown): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|one| known.contains_key(&one.id));
+        let ids = |asked: Vec<Asked>| asked.into_iter().map(|one| one.id);
+        let mut in_full: Vec<VideoId> = ids(unknown).collect();
         if !asked.is_empty() {
             match self.statistics.read(&asked).await {
                 Ok(mut told) => {
-                    for id in asked {
+                    for id in ids(asked) {
                         match (known.remove(&id), told.remove(&id)) {
                             (Some(known), Some(told)) => {
                                 let merged = self.merged(known, told);
@@ -155,47 +164,84 @@ impl VideoSource {
                 }
                 Err(error) if error.is_retryable() => {
                     let failure = ServiceError::from(error).into_failure();
-                    batch.extend(asked.into_iter().map(|id| (id, Err(failure.clone()))));
+                    batch.extend(ids(asked).map(|id| (id, Err(failure.clone()))));
                 }
                 // The bucket is empty, or whoever stands at the address does not have the method.
-                Err(_) => in_full.extend(asked),
+                Err(_) => in_full.extend(ids(asked)),
             }
         }
         if !in_full.is_empty() {
-            batch.extend(read(&self.client, in_full, &self.clock).await);
+            batch.extend(self.read_in_full(in_full, reading).await);
         }
         batch
     }
 
+    /// All of the metadata, and along with it that of others for which it is due before long.
+    async fn read_in_full(&self, ids: Vec<VideoId>, reading: Reading) -> Batch<VideoId> {
+        let along = match reading {
+            Reading::WhatChanges => self.statistics.beside(&ids),
+            Reading::InFull => Vec::new(),
+        };
+        let (batch, others) = read(&self.client, ids, along, &self.clock).await;
+        self.statistics.keep_details(others);
+        batch
+    }
+
     /// Those of which a tier has what may still be believed, fresh or not.
-    async fn known(&self, ids: &[VideoId]) -> HashMap<VideoId, KnownVideo> {
+    async fn known(&self, asked: &[Asked]) -> HashMap<VideoId, KnownVideo> {
         let now = self.clock.now();
-        let looks = ids.iter().map(|id| async move {
+        let looks = asked.iter().map(|Asked { id, .. }| async move {
             let lookup = self.cache.peek(EntryKind::Video.kind(), &CacheKeys::video(id)).await;
             let (Lookup::Fresh(entry) | Lookup::Stale(entry)) = lookup else { return None };
             let known: KnownVideo = serde_json::from_slice(&entry.value).ok()?;
             (known.is_believed(now) && known.video.id == *id).then(|| (id.clone(), known))
         });
-        join_all(looks).await.into_iter().flatten().collect()
+        let mut known: HashMap<_, _> = join_all(looks).await.into_iter().flatten().collect();
+        let ids: Vec<VideoId> = asked.iter().map(|one| one.id.clone()).collect();
+        let along = self.statistics.details(&ids).into_iter();
+        known.extend(along.map(|details| (details.video.id.clone(), details)));
+        known.values().for_each(|known| self.statistics.note_details(known));
+        known
     }
 
-    fn merged(&self, mut known: KnownVideo, told: Statistics) -> Result<Fetched, lently_cache::FetchFailure> {
-        let Statistics { view_count, like_count, comment_count, .. } = told;
+    fn merged(&self, mut known: KnownVideo, told: Told) -> Result<Fetched, lently_cache::FetchFailure> {
+        let Statistics { view_count, like_count, comment_count, .. } = told.statistics;
+        let now = self.clock.now();
         known.video = Video { view_count, like_count, comment_count, ..known.video };
-        let age = known.details_read_at.map(|at| between(at, self.clock.now())).unwrap_or_default();
-        Ok(Fetched { retain: Some(RETENTION.saturating_sub(age)), ..written(&known)? })
+        known.counted_at = Some(told.at);
+        let age = known.details_read_at.map(|at| between(at, now)).unwrap_or_default();
+        Ok(Fetched {
+            fresh: Some(self.fresh.saturating_sub(between(told.at, now))),
+            retain: Some(RETENTION.saturating_sub(age)),
+            ..written(&known)?
+        })
     }
 }
 
-/// Reads them in one call (1 unit). A refusal that may mean but one of them is not taken for all: then each half is asked for by
-/// itself, and so on. One such id among 50 makes 13 calls, 50 of them 99.
-async fn read(client: &YouTubeClient, ids: Vec<VideoId>, clock: &Clock) -> Batch<VideoId> {
+/// Reads them in one call (1 unit), and `along` with them as long as nothing is refused. A refusal that may mean but one of them is not
+/// taken for all: then each half is asked for by itself, and so on. One such id among 50 makes 13 calls, 50 of them 99.
+async fn read(
+    client: &YouTubeClient,
+    ids: Vec<VideoId>,
+    mut along: Vec<VideoId>,
+    clock: &Clock,
+) -> (Batch<VideoId>, Vec<KnownVideo>) {
     let mut batch = Batch::new();
+    let mut others = Vec::new();
     let mut parts = vec![ids];
     while let Some(mut part) = parts.pop() {
         let started = Instant::now();
-        match client.videos(&part).await {
-            Ok(call) => batch.extend(sorted(part, call.value, (call.units, started), clock.now())),
+        let beside = std::mem::take(&mut along);
+        match client.videos(&[&part[..], &beside[..]].concat()).await {
+            Ok(mut call) => {
+                let now = clock.now();
+                let read = call.value.extract_if(.., |video| beside.contains(&video.id));
+                let known = |video| KnownVideo { video, details_read_at: Some(now), counted_at: Some(now) };
+                others.extend(read.map(known));
+                batch.extend(sorted(part, call.value, (call.units, started), now));
+            }
+            // Whichever of them was meant.
+            Err(error) if !beside.is_empty() && may_mean_one(&error) => parts.push(part),
             Err(error) if part.len() > 1 && may_mean_one(&error) => {
                 let half = part.split_off(part.len() / 2);
                 parts.extend([half, part]);
@@ -208,7 +254,7 @@ async fn read(client: &YouTubeClient, ids: Vec<VideoId>, clock: &Clock) -> Batch
             }
         }
     }
-    batch
+    (batch, others)
 }
 
 /// Each with its share of the units, so that the shares add up to what was paid; those that are not in the answer are not found.
@@ -229,7 +275,9 @@ fn sorted(
     };
     let one = |id: VideoId| {
         let read = match videos.remove(&id) {
-            Some(video) => fetched(&KnownVideo { video, details_read_at: Some(now) }, share(), started),
+            Some(video) => {
+                fetched(&KnownVideo { video, details_read_at: Some(now), counted_at: None }, share(), started)
+            }
             None => Err(ServiceError::from(UpstreamError::VideoNotFound).into_failure()),
         };
         (id, read)

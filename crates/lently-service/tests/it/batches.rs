@@ -104,6 +104,52 @@ async fn a_thousand_videos_that_are_no_longer_fresh_cost_twenty_calls_for_their_
 }
 
 #[tokio::test]
+async fn what_room_a_call_has_is_filled_with_videos_that_were_asked_for_lately() {
+    let house = house(4, Latency::default()).await;
+    let youtube = house.lently.youtube();
+    let read = async |n, controls: &Controls| {
+        house.emulator.reset_counts();
+        let cached = youtube.get_video_metadata_cached(&id(n), controls).await.expect("a video");
+        (house.counts().videos, house.counts().statistics, cached)
+    };
+    let calls = async |n, controls: &Controls| {
+        let (videos, statistics, _) = read(n, controls).await;
+        (videos, statistics)
+    };
+    for n in 0..3 {
+        assert_eq!(calls(n, &NOTHING_STALE).await, (1, 0));
+    }
+    house.clock.advance(2 * HOUR);
+    assert_eq!(calls(0, &NOTHING_STALE).await, (0, 1));
+    house.clock.advance(HOUR);
+    // The others are known since the first call of this hour, for five minutes, and for those who do not want it younger.
+    assert_eq!(calls(0, &NOTHING_STALE).await, (0, 1));
+    house.clock.advance(Duration::from_secs(200));
+    let young = Controls { max_age: Some(Duration::from_secs(100)), ..NOTHING_STALE };
+    assert_eq!(calls(1, &young).await, (0, 1));
+    assert_eq!(calls(2, &NOTHING_STALE).await, (0, 0));
+    let told = youtube.get_video_metadata_cached(&id(2), &NOTHING_STALE).await.expect("a video");
+    assert_eq!(told.outcome, Outcome::Hit, "it is fresh for the rest of its hour");
+    house.clock.advance(HOUR);
+    assert_eq!(calls(2, &NOTHING_STALE).await, (0, 1));
+    // The rest of a video comes along with that of another once it is a day old.
+    house.clock.advance(21 * HOUR);
+    for n in 0..3 {
+        calls(n, &NOTHING_STALE).await;
+    }
+    house.clock.advance(2 * HOUR);
+    assert_eq!(calls(3, &NOTHING_STALE).await, (1, 0), "a new one, and the three with it");
+    for _ in 0..7 {
+        house.clock.advance(21 * HOUR);
+        for n in 0..3 {
+            let (videos, _, cached) = read(n, &NOTHING_STALE).await;
+            let value: serde_json::Value = serde_json::from_slice(&cached.body).expect("JSON");
+            assert_eq!(videos, 0, "{value}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_rest_of_a_video_is_read_again_after_a_week_or_when_it_is_asked_for() {
     let house = house(1, Latency::default()).await;
     let youtube = house.lently.youtube();

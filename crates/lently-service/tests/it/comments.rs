@@ -204,42 +204,60 @@ async fn a_gap_by_time_is_not_filled_for_who_does_not_want_it() {
 }
 
 #[tokio::test]
-async fn by_relevance_the_new_lie_behind_the_first_page_until_ranks_are_read_again() {
+async fn by_relevance_the_new_lie_where_their_likes_put_them_until_half_have_no_rank() {
     let house = House::open().await;
     let first = read(&house, 150, CommentOrder::Relevance).await;
-    for hour in 1..24 {
+    let loved = Change::Like { id: "new1".to_owned(), like_count: 1_000_000 };
+    let few: Vec<String> = (1..=24).map(|hour| format!("new{hour}")).collect();
+    for (hour, new) in few.iter().enumerate() {
         house.clock.advance(HOUR);
-        come(&house, &[&format!("new{hour}")]);
+        come(&house, &[new]);
+        house.emulator.change(plain(), [loved.clone()]);
         let next = read(&house, 150, CommentOrder::Relevance).await;
-        assert_eq!((pages(&house), next.merged), (2 + hour, hour), "a page by time each");
-        assert_eq!(next.comments[..100], first.comments[..100]);
-        assert_eq!(next.comments[100].id, format!("new{hour}"));
+        assert_eq!((pages(&house), next.merged), (3 + hour as u64, 1 + hour as u64), "a page by time each");
+        assert_eq!(ids(&next)[0], "new1");
+        assert_eq!(next.comments[1..100], first.comments[..99], "nobody likes the others");
     }
+    // Then as many as there were before.
+    for from in [25, 115] {
+        let many: Vec<String> = (from..from + 90).map(|number| format!("new{number}")).collect();
+        come(&house, &many.iter().map(String::as_str).collect::<Vec<_>>());
+        house.clock.advance(HOUR);
+        read(&house, 150, CommentOrder::Relevance).await;
+    }
+    come(&house, &["one more"]);
     house.clock.advance(HOUR);
-    come(&house, &["new24"]);
+    let before = pages(&house);
     let ranked = read(&house, 150, CommentOrder::Relevance).await;
-    assert_eq!((pages(&house), ranked.merged), (25 + 2, 0), "after a day in full");
+    assert_eq!((pages(&house) - before, ranked.merged), (2, 0), "in full");
     assert!(!ids(&ranked).contains(&"new24"), "it has no likes");
 }
 
 #[tokio::test]
-async fn a_request_for_one_page_of_relevance_has_its_ranks_read_for_what_a_page_by_time_costs() {
+async fn a_request_for_one_page_of_relevance_pays_one_page_and_reads_its_ranks_once_a_day() {
     let house = House::open().await;
-    read(&house, 150, CommentOrder::Relevance).await;
+    let first = read(&house, 150, CommentOrder::Relevance).await;
     house.clock.advance(HOUR);
-    come(&house, &["loved"]);
-    house.emulator.change(plain(), [Change::Like { id: "loved".to_owned(), like_count: 1_000_000 }]);
+    come(&house, &["new"]);
     let front = read(&house, 100, CommentOrder::Relevance).await;
-    assert_eq!((ids(&front)[0], front.comments.len(), pages(&house)), ("loved", 100, 3));
+    assert_eq!((&front.comments[..], pages(&house)), (&first.comments[..100], 3), "by time");
+    // What was read for it is there for all.
+    read(&house, 150, CommentOrder::Relevance).await;
+    assert_eq!(pages(&house), 3);
+    house.clock.advance(24 * HOUR);
+    come(&house, &["newer"]);
+    house.emulator.change(plain(), [Change::Like { id: "new".to_owned(), like_count: 1_000_000 }]);
+    let front = read(&house, 100, CommentOrder::Relevance).await;
+    assert_eq!((ids(&front)[0], front.comments.len(), pages(&house)), ("new", 100, 4), "its ranks");
     // Beyond the first page nothing was looked for yet.
     let all = read(&house, 150, CommentOrder::Relevance).await;
-    assert_eq!((ids(&all)[0], all.comments.len(), pages(&house)), ("loved", 150, 4));
+    assert_eq!((ids(&all)[0], all.comments.len(), pages(&house)), ("new", 150, 5));
     assert_eq!(read(&house, 100, CommentOrder::Relevance).await.comments, all.comments[..100]);
-    assert_eq!(pages(&house), 4);
+    assert_eq!(pages(&house), 5);
 }
 
 #[tokio::test]
-async fn edits_and_deletions_are_noticed_where_pages_are_read_and_elsewhere_after_a_week() {
+async fn edits_and_deletions_are_noticed_where_pages_are_read_and_elsewhere_after_two_weeks() {
     let house = House::open().await;
     let first = read(&house, 1_000, CommentOrder::Time).await;
     let (near, other, deep, deeper) =
@@ -258,7 +276,7 @@ async fn edits_and_deletions_are_noticed_where_pages_are_read_and_elsewhere_afte
     assert_eq!(text(&second, other), None);
     assert_eq!(text(&second, deep), text(&first, deep), "not read anew yet");
     assert!(text(&second, deeper).is_some());
-    house.clock.advance(7 * 24 * HOUR);
+    house.clock.advance(14 * 24 * HOUR);
     let third = read(&house, 1_000, CommentOrder::Time).await;
     assert_eq!(pages(&house), 7, "in full");
     assert_eq!((text(&third, deep).as_deref(), text(&third, deeper)), (Some("edited"), None));

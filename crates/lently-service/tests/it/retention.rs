@@ -119,11 +119,12 @@ async fn an_analysis_that_came_back_out_of_the_store_leaves_the_tiers_on_time() 
     let house = House::with(options).await;
     house.analyze(&request(plain())).await.expect("an analysis");
     house.settled().await;
-    house.clock.advance(27 * DAY);
+    // Fresh for three quarters of that.
+    house.clock.advance(20 * DAY);
     house.lently.cache().flush_all().await.expect("flushed");
     let again = house.analyze(&request(plain())).await.expect("an analysis");
     assert_eq!(again.source, AnswerSource::Store);
-    house.clock.advance(DAY);
+    house.clock.advance(8 * DAY);
     house.lently.retention().sweep().await.expect("swept");
     assert_eq!(held(&house).await, (0, 0));
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lently_cache::{RedisConfig, RemoteConfig};
-use lently_emulator::{Counts, Fault, FaultKind, Latency, Method};
-use lently_service::{AnalysisBody, AnalysisRequest, CacheTtl, EntryKind, Progress, Stage, Started, UserId};
+use lently_emulator::{Change, Counts, Fault, FaultKind, Latency, Method, NewComment};
+use lently_service::{
+    AnalysisBody, AnalysisRequest, CacheTtl, EngineChoice, EntryKind, Progress, Stage, Started, UserId,
+};
 use lently_testing::{RedisServer, wait_until};
 use tokio::sync::watch;
 
-use crate::house::{self, House, Options, body};
+use crate::house::{self, House, Options, body, plain, request};
 
 fn gemini() -> Options {
     Options { gemini: true, ..Options::default() }
@@ -144,7 +146,7 @@ async fn verdicts_in_redis_are_spelled_as_documented_and_what_is_none_is_asked_a
     let (counts, _) = sent(&house, &one("a.csv")).await;
     assert_eq!(counts.texts, 1);
     let hash = &blake3::hash(b"first!").to_hex()[..32];
-    let version = lently_analysis::prompt::PROMPT_VERSION;
+    let version = lently_analysis::prompt::VERDICT_PROMPT_VERSION;
     let key = format!("test:verdict:gemini:gemini-3.5-flash-lite:{version}:{hash}");
     let stored = redis.bytes_of(&key);
     let value = stored.split(|byte| *byte == b'\n').nth(1).expect("a value behind the header");
@@ -350,6 +352,42 @@ async fn a_summary_that_was_refused_is_not_asked_for_again_for_a_day() {
         assert_eq!(counts.gemini_calls, calls, "{name}");
         assert!(body.engine.degraded.is_some_and(|said| said.contains("not counted")), "{name}");
         assert!(!body.report.summary.contains("987654"), "{}", body.report.summary);
+    }
+}
+
+#[tokio::test]
+async fn a_summary_is_used_until_a_tenth_of_the_comments_has_changed_and_its_numbers_are_todays() {
+    let house = House::with(gemini()).await;
+    let video = AnalysisRequest { max_comments: 1_000, engine: EngineChoice::Gemini, ..request(plain()) };
+    let (counts, first) = sent(&house, &video).await;
+    assert_eq!((counts.summaries, first.engine.words.map(|words| words.changed)), (1, Some(0)));
+    let read = first.report.coverage.read;
+    let mut came = 0;
+    loop {
+        house.clock.advance(Duration::from_secs(3_600));
+        let liked = |n| NewComment {
+            id: format!("new{came}.{n}"),
+            text: "I love this, it is great!".to_owned(),
+            published_at: Some(house.clock.now()),
+            ..NewComment::default()
+        };
+        house.emulator.change(plain(), (0..9).map(liked).map(Change::Add));
+        came += 9;
+        let (counts, next) = sent(&house, &video).await;
+        assert_eq!(next.report.coverage.read, read + came);
+        assert!(
+            next.report.summary.starts_with(&format!("Of {} comments", read + came)),
+            "{}",
+            next.report.summary
+        );
+        let words = next.engine.words.expect("Gemini's words");
+        assert_eq!(counts.summaries, u64::from(came > read / 10), "{came} of {read}");
+        if counts.summaries == 0 {
+            assert_eq!((words.changed, words.made_at), (came, first.created_at));
+        } else {
+            assert_eq!((words.changed, words.made_at), (0, next.created_at));
+            break;
+        }
     }
 }
 

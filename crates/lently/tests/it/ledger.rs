@@ -81,8 +81,11 @@ async fn warming_leaves_the_kept_share_to_those_who_wait() {
     )
     .await;
     let videos = warmed.expect(200).json()["videos"].clone();
-    assert_eq!((&videos[0]["ok"], &videos[1]["ok"]), (&json!(true), &json!(false)), "{videos}");
-    assert_eq!(videos[1]["error"]["code"], "quota-set-aside");
-    house.analyze(lently_emulator::SAMPLES[1].video_id).await.expect(200);
+    // Both are begun at once; there is enough for one.
+    let (warm, left): (Vec<_>, Vec<_>) =
+        videos.as_array().expect("videos").iter().partition(|video| video["ok"] == true);
+    assert_eq!((warm.len(), left.len()), (1, 1), "{videos}");
+    assert_eq!(left[0]["error"]["code"], "quota-set-aside");
+    house.analyze(left[0]["video_id"].as_str().expect("an id")).await.expect(200);
     assert_eq!(house.counts().units, 3);
 }

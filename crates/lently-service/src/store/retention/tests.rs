@@ -32,6 +32,7 @@ fn shelf(clock: &Clock, comments: usize) -> Shelf {
         cut: None,
         pages: 1,
         read_at: clock.now(),
+        ranked_at: clock.now(),
         all: check,
         front: check,
         merged: 0,
@@ -65,7 +66,7 @@ async fn keep_answer(store: &Store, kind: EntryKind, name: &str) {
     let origin = Origin { kind, engine: "gemini", model: "m".to_owned(), prompt_version: "1".to_owned() };
     let answer =
         PaidAnswer { hash: TextHash::of(name), json: Bytes::from_static(b"{}"), cost: Cost::default() };
-    store.save_answers(&origin, &[answer], None).await.expect("saved");
+    store.save_answers(&origin, &[answer]).await.expect("saved");
 }
 
 async fn rows(store: &Store, part: StorePart) -> u64 {

@@ -31,6 +31,7 @@ fn shelf(clock: &Clock, names: &[&str]) -> Shelf {
         cut: None,
         pages: 1,
         read_at: clock.now(),
+        ranked_at: clock.now(),
         all: check,
         front: check,
         merged: 0,
