@@ -14,6 +14,8 @@ use rand_distr::{Distribution as _, LogNormal};
 
 use crate::data::{Thread, Video};
 
+/// So many comments are held as they were drawn: some hundred bytes each.
+const DRAWN_AT_MOST: usize = 1_000_000;
 /// No video has more.
 const MOST_COMMENTS: u64 = 200_000;
 const DAY_MS: f64 = 86_400_000.0;
@@ -128,8 +130,26 @@ pub struct WorldError {
 pub struct World {
     config: WorldConfig,
     sizes: LogNormal<f64>,
-    /// The pages of one video are asked for one after the other.
-    latest: Mutex<Option<Arc<Video>>>,
+    /// Videos as they were drawn last: a comment that was drawn once is copied.
+    drawn: Mutex<Drawn>,
+}
+
+#[derive(Default)]
+struct Drawn {
+    videos: HashMap<String, Arc<Video>>,
+    comments: usize,
+}
+
+impl Drawn {
+    fn put(&mut self, video: &Arc<Video>) {
+        if self.comments > DRAWN_AT_MOST {
+            *self = Self::default();
+        }
+        self.comments += video.threads.len();
+        if let Some(before) = self.videos.insert(video.id.clone(), Arc::clone(video)) {
+            self.comments -= before.threads.len();
+        }
+    }
 }
 
 impl fmt::Debug for World {
@@ -149,7 +169,7 @@ impl World {
             .ok()
             .filter(|_| median > 0.0)
             .ok_or(WorldError { median, sigma })?;
-        Ok(Self { config, sizes, latest: Mutex::default() })
+        Ok(Self { config, sizes, drawn: Mutex::default() })
     }
 
     /// How many comments a video has at a time.
@@ -202,10 +222,10 @@ impl World {
     /// The video with its comments, as it is at a time.
     pub(crate) fn video(&self, video_id: &str, now: Timestamp) -> Arc<Video> {
         let count = self.count_at(video_id, now);
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(video) =
-            latest.as_ref().filter(|video| video.id == video_id && video.threads.len() as u64 == count)
-        {
+        let drawn = || self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = drawn().videos.get(video_id).cloned();
+        let known: &[Thread] = before.as_ref().map_or(&[], |video| &video.threads);
+        if let Some(video) = before.as_ref().filter(|_| known.len() as u64 == count) {
             return Arc::clone(video);
         }
         let comment = |number| {
@@ -236,9 +256,13 @@ impl World {
             language: Some("en".to_owned()),
             comments_disabled: false,
             hidden: 0,
-            threads: (0..count).map(|number| Thread { top: comment(number), replies: Vec::new() }).collect(),
+            threads: {
+                let new = (known.len() as u64..count)
+                    .map(|number| Thread { top: comment(number), replies: Vec::new() });
+                known.iter().take(usize::try_from(count).unwrap_or(usize::MAX)).cloned().chain(new).collect()
+            },
         });
-        *latest = Some(Arc::clone(&video));
+        drawn().put(&video);
         video
     }
 

@@ -16,7 +16,6 @@ use lently_service::Economy;
 
 use self::{
     outcome::{Comparison, Outcome},
-    replay::Replay,
     workload::{GrowthChoice, Workload},
 };
 use super::{CliError, Terminal, configured, print, tell};
@@ -103,18 +102,21 @@ pub(super) enum Policy {
     Increments,
     /// And of comments only what is new is judged: all that Lently does.
     Lently,
+    /// The bound without foresight: has to read what has come to know whether it is wanted.
+    Looking,
     /// Pays for nothing but what nobody has fetched yet: a lower bound.
     Oracle,
 }
 
 impl Policy {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::NoCache,
         Self::Plain,
         Self::Supersets,
         Self::Statistics,
         Self::Increments,
         Self::Lently,
+        Self::Looking,
         Self::Oracle,
     ];
 
@@ -127,6 +129,7 @@ impl Policy {
             Self::Statistics => "+ statistics first",
             Self::Increments => "+ increments",
             Self::Lently => "+ verdicts = Lently",
+            Self::Looking => "bound, no foresight",
             Self::Oracle => "lower bound",
         }
     }
@@ -163,23 +166,21 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
         workload.videos(),
         workload.counted(),
     ));
-    // Each is at work for half of its time, and waits for its emulator and its store for the other.
-    let workers = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let replayed: Vec<Result<Outcome, CliError>> = stream::iter(policies)
-        .map(|policy| {
-            let (workload, world, ttl) = (Arc::clone(&workload), Arc::clone(&world), config.ttl.clone());
-            async move {
-                let outcome = match policy {
-                    Policy::Oracle => oracle::replay(workload, world, ttl.analysis).await?,
-                    policy => Replay::open(policy, world, ttl).await?.run(&workload).await?,
-                };
-                tell(&format!("{}: {} units, {} tokens", policy.name(), outcome.units, outcome.tokens()));
-                Ok(outcome)
-            }
-        })
-        .buffered(workers)
-        .collect()
-        .await;
+    let replays = stream::iter(policies).map(|policy| {
+        let (workload, world, ttl) = (Arc::clone(&workload), Arc::clone(&world), config.ttl.clone());
+        async move {
+            let replaying = move || match policy {
+                Policy::Looking | Policy::Oracle => Ok(oracle::replay(policy, &workload, world, &ttl)),
+                policy => replay::run(policy, world, ttl, &workload),
+            };
+            let outcome =
+                tokio::task::spawn_blocking(replaying).await.map_err(|error| CliError::of(&error))??;
+            tell(&format!("{}: {} units, {} tokens", policy.name(), outcome.units, outcome.tokens()));
+            Ok(outcome)
+        }
+    });
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let replayed: Vec<Result<Outcome, CliError>> = replays.buffered(threads).collect().await;
     let outcomes = replayed.into_iter().collect::<Result<Vec<_>, _>>()?;
     let comparison = Comparison::of(&workload, outcomes);
     if let Some(path) = &args.html {

@@ -1,5 +1,8 @@
 //! The lower bound: somebody who knows of every video what is new, and pays for nothing but what nobody has fetched yet. It pays for
 //! whole pages and whole calls, as anybody must, and never for knowing whether to ask.
+//!
+//! Beside it the same without foresight: who has to read what has come to know whether it belongs to what is wanted, but knows for
+//! nothing whether anything has. What lies between the two nobody can save.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,6 +13,7 @@ use std::{
 use jiff::Timestamp;
 use lently_analysis::prompt;
 use lently_emulator::{Counts, World, tokens_of};
+use lently_service::CacheTtl;
 use lently_upstream::{CommentOrder, VideoId};
 
 use super::{
@@ -17,7 +21,6 @@ use super::{
     outcome::{Answered, Outcome, Tally},
     workload::{Asked, Workload},
 };
-use crate::cli::CliError;
 
 /// Comments on a page, and texts in a call.
 const PAGE: usize = 100;
@@ -26,8 +29,10 @@ const BATCH: usize = 50;
 /// What has been paid for.
 struct Oracle {
     world: Arc<World>,
-    /// How old an answer may be.
+    /// How old an answer may be, and what it is made of.
     within: Duration,
+    comments_within: Duration,
+    foresees: bool,
     videos: HashMap<VideoId, Fetched>,
     /// Every text that was judged.
     texts: HashSet<u64>,
@@ -37,29 +42,32 @@ struct Oracle {
 #[derive(Default)]
 struct Fetched {
     comments: HashSet<u64>,
+    /// Without foresight: how many comments there were at the last look, when that was, and how many have been read.
+    looked: Option<(u64, Timestamp)>,
+    held: u64,
     /// Each choice of comments that was put into words.
-    summaries: HashSet<u64>,
+    summaries: Vec<HashSet<u64>>,
     /// Of each request that was made: when it was answered anew, and with which comments.
     answers: HashMap<(u32, CommentOrder), (Timestamp, u64)>,
 }
 
-pub(super) async fn replay(
-    workload: Arc<Workload>,
-    world: Arc<World>,
-    within: Duration,
-) -> Result<Outcome, CliError> {
-    let playing = move || {
-        let mut oracle = Oracle { world, within, videos: HashMap::new(), texts: HashSet::new() };
-        let mut tally = Tally::default();
-        for (number, asked) in workload.requests.iter().enumerate() {
-            let answered = oracle.answer(asked);
-            if number >= workload.first_counted {
-                tally.add(asked.at, &answered);
-            }
-        }
-        tally.outcome(Policy::Oracle)
+pub(super) fn replay(policy: Policy, workload: &Workload, world: Arc<World>, ttl: &CacheTtl) -> Outcome {
+    let mut oracle = Oracle {
+        world,
+        within: ttl.analysis,
+        comments_within: ttl.comments,
+        foresees: policy == Policy::Oracle,
+        videos: HashMap::new(),
+        texts: HashSet::new(),
     };
-    tokio::task::spawn_blocking(playing).await.map_err(|error| CliError::of(&error))
+    let mut tally = Tally::default();
+    for (number, asked) in workload.requests.iter().enumerate() {
+        let answered = oracle.answer(asked);
+        if number >= workload.first_counted {
+            tally.add(asked.at, &answered);
+        }
+    }
+    tally.outcome(policy)
 }
 
 impl Oracle {
@@ -75,15 +83,26 @@ impl Oracle {
         if before.is_some_and(|(at, _)| now.duration_since(at) < allowed) {
             return nothing;
         }
+        let looked_for = (!self.foresees).then(|| {
+            let there_are = self.world.count_at(video, now);
+            fetched.look(there_are, now, u64::from(asked.max_comments), self.comments_within)
+        });
         let wanted = wanted(&self.world, asked);
         let digest = digest(&wanted);
         fetched.answers.insert(request, (now, digest));
         if before.is_some_and(|(_, same)| same == digest) {
-            return nothing;
+            let comment_threads = looked_for.unwrap_or_default();
+            let spent = Counts { units: comment_threads, comment_threads, ..Counts::default() };
+            return Answered { spent, ..nothing };
         }
-        let mut spent = Counts { units: u64::from(is_new), ..Counts::default() };
         let new = wanted.iter().filter(|number| fetched.comments.insert(**number)).count();
-        spent.units += new.div_ceil(PAGE) as u64;
+        let videos = u64::from(is_new);
+        let comment_threads = match looked_for {
+            Some(pages) => pages,
+            None => new.div_ceil(PAGE) as u64,
+        };
+        let units = videos + comment_threads;
+        let mut spent = Counts { units, videos, comment_threads, ..Counts::default() };
         let unjudged: Vec<String> = wanted
             .iter()
             .map(|number| self.world.text(video, *number))
@@ -95,9 +114,50 @@ impl Oracle {
             spent.tokens_in += tokens_in;
             spent.tokens_out += tokens_out;
         }
-        spent.summaries = u64::from(!wanted.is_empty() && fetched.summaries.insert(digest));
+        let wanted: HashSet<u64> = wanted.into_iter().collect();
+        if !wanted.is_empty()
+            && !fetched.summaries.iter().any(|earlier| are_nearly_the_same(earlier, &wanted))
+        {
+            fetched.summaries.push(wanted);
+            spent.summaries = 1;
+        }
         Answered { hit: false, spent, ..nothing }
     }
+}
+
+impl Fetched {
+    /// The pages that it takes to have the wanted ones among what was read: by time those that have come, or all of them where that takes
+    /// no more; and what is behind those that were read before.
+    fn look(&mut self, there_are: u64, now: Timestamp, most: u64, within: Duration) -> u64 {
+        let pages = |comments: u64| comments.div_ceil(PAGE as u64);
+        let wanted = most.min(there_are);
+        let Some((counted, at)) = self.looked else {
+            (self.looked, self.held) = (Some((there_are, now)), wanted);
+            return pages(wanted).max(1);
+        };
+        let mut paid = 0;
+        if now.duration_since(at)
+            >= jiff::SignedDuration::try_from(within).unwrap_or(jiff::SignedDuration::MAX)
+        {
+            self.looked = Some((there_are, now));
+            let came = there_are - counted;
+            let in_full = pages(wanted.max(self.held).min(there_are)).max(1);
+            if came > 0 {
+                paid += pages(came).min(in_full);
+                self.held += came;
+            }
+        }
+        let behind = wanted.saturating_sub(self.held);
+        self.held = self.held.max(wanted);
+        paid + pages(behind)
+    }
+}
+
+/// Whether words on the one choice will do for the other, as they do in the service: a tenth has come or gone at most.
+fn are_nearly_the_same(earlier: &HashSet<u64>, now: &HashSet<u64>) -> bool {
+    let common = earlier.intersection(now).count();
+    let changed = earlier.len() + now.len() - 2 * common;
+    changed * 10 <= earlier.len().min(now.len())
 }
 
 /// The comments that a request is for, by number.

@@ -31,6 +31,8 @@ pub(super) struct Tally {
     requests: u64,
     hits: u64,
     units: u64,
+    metadata_calls: u64,
+    pages: u64,
     statistics: u64,
     tokens_in: u64,
     tokens_out: u64,
@@ -48,6 +50,8 @@ impl Tally {
         self.requests += 1;
         self.hits += u64::from(*hit);
         self.units += spent.units;
+        self.metadata_calls += spent.videos;
+        self.pages += spent.comment_threads;
         self.statistics += spent.statistics;
         self.tokens_in += spent.tokens_in;
         self.tokens_out += spent.tokens_out;
@@ -64,10 +68,12 @@ impl Tally {
         let busiest = |of: fn(&(u64, u64)) -> u64| self.days.values().map(of).max().unwrap_or_default();
         Outcome {
             policy: policy.name(),
-            is_bound: policy == Policy::Oracle,
+            is_bound: policy >= Policy::Looking,
             requests: self.requests,
             hits: self.hits,
             units: self.units,
+            metadata_calls: self.metadata_calls,
+            pages: self.pages,
             statistics_calls: self.statistics,
             tokens_in: self.tokens_in,
             tokens_out: self.tokens_out,
@@ -90,6 +96,9 @@ pub(super) struct Outcome {
     pub requests: u64,
     pub hits: u64,
     pub units: u64,
+    /// Of these units, one for each call for metadata and one for each page of comments.
+    pub metadata_calls: u64,
+    pub pages: u64,
     pub statistics_calls: u64,
     pub tokens_in: u64,
     pub tokens_out: u64,

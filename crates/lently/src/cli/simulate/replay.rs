@@ -40,8 +40,22 @@ const HIT: Duration = Duration::from_millis(1);
 /// How often it is told how far a replay is.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
+/// Plays all requests on this thread, which nothing else is played on: nothing then waits for another thread but what SQLite does.
+pub(super) fn run(
+    policy: Policy,
+    world: Arc<World>,
+    ttl: CacheTtl,
+    workload: &Workload,
+) -> Result<Outcome, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::of(&error))?;
+    runtime.block_on(async { Replay::open(policy, world, ttl).await?.run(workload).await })
+}
+
 /// A service with its world, before the first request.
-pub(super) struct Replay {
+struct Replay {
     policy: Policy,
     world: Arc<World>,
     emulator: Emulator,
@@ -50,11 +64,10 @@ pub(super) struct Replay {
     clock: Clock,
     tasks: TaskTracker,
     stop: CancellationToken,
-    _folder: tempfile::TempDir,
 }
 
 impl Replay {
-    pub(super) async fn open(policy: Policy, world: Arc<World>, ttl: CacheTtl) -> Result<Self, CliError> {
+    async fn open(policy: Policy, world: Arc<World>, ttl: CacheTtl) -> Result<Self, CliError> {
         let failed = |error: &(dyn std::error::Error + 'static)| CliError::of(error);
         let emulator = Emulator::start(EmulatorConfig {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -65,7 +78,6 @@ impl Replay {
         })
         .await
         .map_err(|error| failed(&error))?;
-        let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
         let (tasks, stop, clock) =
             (TaskTracker::new(), CancellationToken::new(), Clock::manual(super::workload::START));
         let refreshes = RefreshBudget::default();
@@ -92,7 +104,7 @@ impl Replay {
                 base_url: emulator.gemini_base_url(),
                 ..GeminiConfig::new(KEY.into())
             }),
-            database_url: format!("sqlite:{}", folder.path().join("lently.db").display()),
+            database_url: "sqlite::memory:".to_owned(),
             clock: clock.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -111,11 +123,11 @@ impl Replay {
             refreshes,
         };
         let lently = Lently::open(service, cache.clone()).await.map_err(|error| failed(&error))?;
-        Ok(Self { policy, world, emulator, lently, cache, clock, tasks, stop, _folder: folder })
+        Ok(Self { policy, world, emulator, lently, cache, clock, tasks, stop })
     }
 
     /// Plays all requests, one after the other.
-    pub(super) async fn run(self, workload: &Workload) -> Result<Outcome, CliError> {
+    async fn run(self, workload: &Workload) -> Result<Outcome, CliError> {
         let mut tally = Tally::default();
         let mut told = Instant::now();
         for (number, asked) in workload.requests.iter().enumerate() {

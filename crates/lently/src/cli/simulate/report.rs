@@ -28,7 +28,7 @@ pub(super) fn text(comparison: &Comparison, paint: Paint) -> String {
         "of bound",
         "dollars",
     ]);
-    let mut answers = table(["", "hits", "p50", "p99", "unseen p50", "p99", "units/day", "statistics/day"]);
+    let mut answers = table(["", "hits", "p50", "p99", "unseen mean", "p99", "units/day", "statistics/day"]);
     for compared in outcomes {
         costs.add_row(cost(compared));
         if !compared.outcome.is_bound {
@@ -39,7 +39,8 @@ pub(super) fn text(comparison: &Comparison, paint: Paint) -> String {
         "{}\n{} requests of {} clients for {} videos, {} of them counted.\n\n{}\n\n{}\n\n\
          Units are of YouTube's quota ({} a day), statistics calls have a bucket of their own ({} a day); both on the busiest day. \
          Dollars are {MODEL}'s. p50 and p99: how long an answer takes with the real services. Unseen: how long ago the oldest \
-         comment was written that an answer should know of and does not. The bound pays for nothing but what nobody has fetched yet.\n",
+         comment was written that an answer should know of and does not. The bound pays for nothing but what nobody has fetched yet, and knows before it reads \
+         a comment whether it is wanted; without foresight it has to read it.\n",
         paint.bold("What these requests cost"),
         grouped(*requests as u64),
         grouped(*clients as u64),
@@ -88,7 +89,7 @@ fn answer(compared: &Compared) -> [String; 8] {
         format!("{:.1} %", outcome.hit_ratio() * 1e2),
         seconds(outcome.latency_ms.p50 as f64 / 1e3),
         seconds(outcome.latency_ms.p99 as f64 / 1e3),
-        seconds(outcome.unseen_seconds.p50 as f64),
+        seconds(outcome.unseen_seconds.mean),
         seconds(outcome.unseen_seconds.p99 as f64),
         grouped(outcome.units_on_the_busiest_day),
         grouped(outcome.statistics_calls_on_the_busiest_day),
