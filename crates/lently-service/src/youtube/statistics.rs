@@ -112,10 +112,10 @@ impl StatisticsSource {
         self.lately(|lately| lately.keep(read, now));
     }
 
-    /// Writes down how old the metadata is that somebody keeps.
-    pub(super) fn note_details(&self, known: &KnownVideo) {
+    /// Writes down how old the metadata is that somebody keeps of videos that there are.
+    pub(super) fn note_details<'a>(&self, of: impl IntoIterator<Item = &'a VideoId>, read_at: Timestamp) {
         let now = self.clock.now();
-        self.lately(|lately| lately.seen(&known.video.id, now).details_at = known.details_read_at);
+        self.lately(|lately| of.into_iter().for_each(|id| lately.seen(id, now).details_at = Some(read_at)));
     }
 
     /// Forgets what was told and read of a video along with others.
@@ -194,7 +194,9 @@ impl Lately {
         let mut others: Vec<(Timestamp, &VideoId)> = self
             .0
             .iter()
-            .filter(|(id, seen)| between(seen.told_at(), now) >= TOLD_LASTS && !ids.contains(id))
+            // Of what is not there nothing is known, and nobody is asked about it for others' sake.
+            .filter(|(id, seen)| seen.details_at.is_some() && !ids.contains(id))
+            .filter(|(_, seen)| between(seen.told_at(), now) >= TOLD_LASTS)
             .map(|(id, seen)| (seen.told_at(), id))
             .collect();
         others.sort_unstable();

@@ -184,6 +184,8 @@ impl VideoSource {
         };
         let (batch, others) = read(&self.client, ids, along, &self.clock).await;
         self.statistics.keep_details(others);
+        let found = batch.iter().filter(|(_, read)| read.is_ok()).map(|(id, _)| id);
+        self.statistics.note_details(found, self.clock.now());
         batch
     }
 
@@ -200,7 +202,9 @@ impl VideoSource {
         let ids: Vec<VideoId> = asked.iter().map(|one| one.id.clone()).collect();
         let along = self.statistics.details(&ids).into_iter();
         known.extend(along.map(|details| (details.video.id.clone(), details)));
-        known.values().for_each(|known| self.statistics.note_details(known));
+        for known in known.values() {
+            self.statistics.note_details([&known.video.id], known.details_read_at.unwrap_or(now));
+        }
         known
     }
 

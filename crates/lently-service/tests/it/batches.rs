@@ -119,6 +119,10 @@ async fn what_room_a_call_has_is_filled_with_videos_that_were_asked_for_lately()
     for n in 0..3 {
         assert_eq!(calls(n, &NOTHING_STALE).await, (1, 0));
     }
+    // Who asks for what is not there takes no room.
+    for n in 100..160 {
+        assert!(youtube.get_video_metadata_cached(&id(n), &NOTHING_STALE).await.is_err());
+    }
     house.clock.advance(2 * HOUR);
     assert_eq!(calls(0, &NOTHING_STALE).await, (0, 1));
     house.clock.advance(HOUR);
