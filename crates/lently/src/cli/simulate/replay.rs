@@ -29,8 +29,8 @@ use super::{
 use crate::cli::{CliError, bench::SERVICES_LATENCY, chain, tell};
 
 const KEY: &str = "simulation";
-/// Room for a day of analyses; what does not fit is found in the store.
-const MEMORY_BYTES: u64 = 1 << 30;
+/// Room for all there is, as Redis would have: memory is the only tier, and metadata that gives way would be bought again.
+const MEMORY_BYTES: u64 = 1 << 36;
 /// A day's budget of each quota, which no day comes near: what is spent is to be seen, not bounded.
 const UNITS: u64 = 1 << 40;
 /// Calls to Gemini that run side by side for one analysis.
