@@ -18,10 +18,10 @@ pub use self::{
     evaluate::{Evaluation, evaluate},
     local::LocalEngine,
     model::{
-        Bucket, Category, CategoryCount, Comment, Coverage, JudgedBy, LanguageCount, Question, Quote, Report,
-        Sentiment, SentimentSummary, Share, Theme, Verdict,
+        Asked, Bucket, Category, CategoryCount, Claim, Comment, Commenter, Coverage, JudgedBy, LanguageCount,
+        Quote, Report, Sentiment, SentimentSummary, Share, Theme, Verdict,
     },
     report::report,
-    summary::{grouped, mood},
+    summary::{grouped, in_words, mood},
     vader::{Polarity, Vader},
 };

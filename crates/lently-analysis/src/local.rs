@@ -38,7 +38,8 @@ impl LocalEngine {
         };
         let sentiment = Sentiment::of_score(score);
         let category = categorize(text, sentiment);
-        Verdict { sentiment, score, category, language, judged_by: JudgedBy::Local }
+        let judged_by = JudgedBy::Local;
+        Verdict { sentiment, score, category, language, toxic: false, confidence: None, judged_by }
     }
 
     /// Judges each of many, in order.

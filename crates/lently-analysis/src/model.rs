@@ -119,6 +119,12 @@ pub struct Verdict {
     pub category: Category,
     /// ISO 639-1; absent where it cannot be told.
     pub language: Option<String>,
+    /// Whether it insults or threatens somebody.
+    #[serde(default)]
+    pub toxic: bool,
+    /// How sure the engine is of sentiment and category, 0 to 1; absent where it does not say, as Gemini does not.
+    #[serde(default)]
+    pub confidence: Option<f64>,
     /// By whom.
     pub judged_by: JudgedBy,
 }
@@ -137,7 +143,7 @@ pub struct Coverage {
 }
 
 /// What the comments say, counted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Always true: what is counted and said here was derived from the comments by Lently, and is none of YouTube's own numbers. Those
     /// stand in it as [`Coverage::of`], and as the likes and replies of a comment that is quoted.
@@ -156,11 +162,21 @@ pub struct Report {
     /// What they speak of, largest first.
     pub themes: Vec<Theme>,
     /// Questions worth answering, most liked first; equal ones once.
-    pub questions: Vec<Question>,
+    pub questions: Vec<Asked>,
+    /// What is wished for or proposed, in the same order.
+    pub suggestions: Vec<Asked>,
     /// The most liked comments.
     pub most_liked: Vec<Quote>,
+    /// The comments with the most replies.
+    pub most_replied: Vec<Quote>,
+    /// Comments that insult or threaten somebody.
+    pub toxic: Share,
+    /// Who wrote more than one comment, most first.
+    pub commenters: Vec<Commenter>,
     /// In words. Every number in it is counted here.
     pub summary: String,
+    /// The same sentence by sentence, each with the comments that it rests on.
+    pub claims: Vec<Claim>,
     /// What to be careful about.
     pub caution: Option<String>,
 }
@@ -231,10 +247,13 @@ pub struct LanguageCount {
 }
 
 /// What a number of comments speak of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Theme {
-    /// A word or two.
+    /// A word or two of the comments.
     pub label: String,
+    /// A name that Gemini gave it, in the language of the summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// How many comments.
     pub size: u64,
     /// 0 to 1.
@@ -245,9 +264,18 @@ pub struct Theme {
     pub examples: Vec<Quote>,
 }
 
-/// A question.
+/// A sentence of a summary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
+pub struct Claim {
+    /// The sentence.
+    pub text: String,
+    /// The comments that it rests on; none where it rests on what is counted alone.
+    pub comment_ids: Vec<String>,
+}
+
+/// A question, or a suggestion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
     /// The comment.
     pub comment_id: String,
     /// Who asks.
@@ -262,6 +290,19 @@ pub struct Question {
     pub asked: u64,
 }
 
+/// Somebody who wrote more than one comment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Commenter {
+    /// The name shown.
+    pub author: String,
+    /// How many comments.
+    pub comments: u64,
+    /// How many likes these have together.
+    pub like_count: u64,
+    /// The mean score of these comments.
+    pub mean_score: f64,
+}
+
 /// A comment quoted as evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
@@ -273,6 +314,8 @@ pub struct Quote {
     pub text: String,
     /// How many like it.
     pub like_count: u64,
+    /// How many have replied.
+    pub reply_count: u64,
     /// How it feels.
     pub sentiment: Sentiment,
 }

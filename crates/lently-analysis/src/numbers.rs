@@ -83,11 +83,11 @@ impl Counted {
 
     /// Without any number of its own: only what may be quoted, with the numbers that are in there.
     pub(crate) fn quoted(report: &Report) -> Self {
-        let Report { themes, questions, most_liked, .. } = report;
+        let Report { themes, questions, suggestions, most_liked, .. } = report;
         let labels = themes.iter().map(|theme| theme.label.to_lowercase()).collect();
         let examples = themes.iter().flat_map(|theme| &theme.examples);
         let texts = examples.chain(most_liked).map(|quote| &quote.text);
-        let texts = texts.chain(questions.iter().map(|question| &question.text));
+        let texts = texts.chain(questions.iter().chain(suggestions).map(|asked| &asked.text));
         Self { numbers: HashSet::new(), labels, quotations: texts.map(|text| folded(text)).collect() }
     }
 
@@ -222,7 +222,7 @@ fn in_words(token: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::Category;
-    use crate::model::{CategoryCount, Coverage, Question, SentimentSummary, Theme};
+    use crate::model::{Asked, CategoryCount, Coverage, SentimentSummary, Theme};
 
     fn counted() -> Counted {
         let share = |count, share| Share { count, share };
@@ -240,17 +240,15 @@ mod tests {
                 negative: share(0, 0.0),
                 mean: -0.3672,
             },
-            sentiment_over_time: Vec::new(),
             categories: vec![CategoryCount { category: Category::Question, count: 7, share: 0.0008 }],
-            languages: Vec::new(),
             themes: vec![Theme {
                 label: "iphone 15".to_owned(),
                 size: 412,
                 share: 0.046,
                 mean_score: 0.25,
-                examples: Vec::new(),
+                ..Theme::default()
             }],
-            questions: vec![Question {
+            questions: vec![Asked {
                 comment_id: "q".to_owned(),
                 author: "@a".to_owned(),
                 text: "Why did  you sell it for 500 dollars? 99 % would not".to_owned(),
@@ -258,9 +256,7 @@ mod tests {
                 reply_count: 0,
                 asked: 1,
             }],
-            most_liked: Vec::new(),
-            summary: String::new(),
-            caution: None,
+            ..Report::default()
         })
     }
 

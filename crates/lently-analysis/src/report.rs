@@ -7,8 +7,8 @@ use jiff::{Timestamp, ToSpan, Unit, civil::Date, tz::TimeZone};
 
 use crate::{
     model::{
-        Bucket, Category, CategoryCount, Comment, Coverage, JudgedBy, LanguageCount, Question, Report,
-        Sentiment, SentimentSummary, Share, Verdict,
+        Asked, Bucket, Category, CategoryCount, Comment, Commenter, Coverage, JudgedBy, LanguageCount, Quote,
+        Report, Sentiment, SentimentSummary, Share, Verdict,
     },
     summary,
     themes::{self, rounded},
@@ -19,8 +19,10 @@ use crate::{
 const FEW: u64 = 100;
 /// So does a report in which at least this share was judged by its emoji alone.
 const BY_EMOJI_SHARE: f64 = 0.1;
-const MOST_QUESTIONS: usize = 10;
-const MOST_LIKED: usize = 5;
+/// Questions, and suggestions.
+const MOST_ASKED: usize = 10;
+const MOST_QUOTED: usize = 5;
+const MOST_COMMENTERS: usize = 10;
 /// Up to so many days one bucket is a day, up to so many a week, beyond a month.
 const DAYS_BY_DAY: i64 = 45;
 const DAYS_BY_WEEK: i64 = 400;
@@ -43,13 +45,19 @@ pub fn report(comments: &[Comment], verdicts: &[Verdict], coverage: Coverage) ->
         categories: categories(&judged),
         languages: languages(&judged),
         themes: themes::find(&worth_quoting),
-        questions: questions(&judged),
-        most_liked: themes::best(&worth_quoting, MOST_LIKED),
+        questions: asked(&judged, Category::Question),
+        suggestions: asked(&judged, Category::Suggestion),
+        most_liked: themes::best(&worth_quoting, MOST_QUOTED),
+        most_replied: most_replied(&worth_quoting),
+        toxic: share(judged.iter().filter(|(_, verdict)| verdict.toxic).count() as u64, judged.len()),
+        commenters: commenters(&judged),
         summary: String::new(),
+        claims: Vec::new(),
         caution: caution(&judged, &coverage),
         coverage,
     };
-    report.summary = summary::in_words(&report);
+    report.claims = summary::claims(&report);
+    report.summary = summary::in_words(&report.claims);
     report
 }
 
@@ -151,12 +159,17 @@ fn languages(judged: &[(&Comment, &Verdict)]) -> Vec<LanguageCount> {
     languages
 }
 
-/// Questions of some substance, the same one once, by likes and by how many ask it.
-fn questions(judged: &[(&Comment, &Verdict)]) -> Vec<Question> {
+fn most_replied(judged: &[(&Comment, &Verdict)]) -> Vec<Quote> {
+    let replied: Vec<_> = judged.iter().filter(|(comment, _)| comment.reply_count > 0).copied().collect();
+    themes::first_by(&replied, MOST_QUOTED, |comment| comment.reply_count)
+}
+
+/// Questions or suggestions of some substance, the same one once, by likes and by how many make it.
+fn asked(judged: &[(&Comment, &Verdict)], category: Category) -> Vec<Asked> {
     let mut asked: HashMap<String, (&Comment, u64)> = HashMap::new();
     for (comment, verdict) in judged {
         let words = tokens::words(&comment.text);
-        if verdict.category != Category::Question || words.len() < 3 {
+        if verdict.category != category || words.len() < 3 {
             continue;
         }
         let (best, times) = asked.entry(words.join(" ")).or_insert((comment, 0));
@@ -165,9 +178,9 @@ fn questions(judged: &[(&Comment, &Verdict)]) -> Vec<Question> {
             *best = comment;
         }
     }
-    let mut questions: Vec<_> = asked
+    let mut asked: Vec<_> = asked
         .into_values()
-        .map(|(comment, asked)| Question {
+        .map(|(comment, asked)| Asked {
             comment_id: comment.id.clone(),
             author: comment.author.clone(),
             text: comment.text.clone(),
@@ -176,13 +189,38 @@ fn questions(judged: &[(&Comment, &Verdict)]) -> Vec<Question> {
             asked,
         })
         .collect();
-    let worth = |question: &Question| question.like_count.saturating_add(question.asked);
-    questions.sort_by(|a, b| {
-        let named = |question: &Question| (question.comment_id.clone(), question.text.clone());
+    let worth = |asked: &Asked| asked.like_count.saturating_add(asked.asked);
+    asked.sort_by(|a, b| {
+        let named = |asked: &Asked| (asked.comment_id.clone(), asked.text.clone());
         worth(b).cmp(&worth(a)).then_with(|| named(a).cmp(&named(b)))
     });
-    questions.truncate(MOST_QUESTIONS);
-    questions
+    asked.truncate(MOST_ASKED);
+    asked
+}
+
+/// Who wrote more than one comment. What looks like spam counts for nobody.
+fn commenters(judged: &[(&Comment, &Verdict)]) -> Vec<Commenter> {
+    let mut of: HashMap<&str, Vec<(&Comment, &Verdict)>> = HashMap::new();
+    for (comment, verdict) in judged {
+        if !comment.author.trim().is_empty() && verdict.category != Category::Spam {
+            of.entry(&comment.author).or_default().push((comment, verdict));
+        }
+    }
+    let mut commenters: Vec<_> = of
+        .into_iter()
+        .filter(|(_, judged)| judged.len() > 1)
+        .map(|(author, judged)| Commenter {
+            author: author.to_owned(),
+            comments: judged.len() as u64,
+            like_count: judged.iter().fold(0, |sum, (comment, _)| sum.saturating_add(comment.like_count)),
+            mean_score: mean(&judged),
+        })
+        .collect();
+    commenters.sort_by(|a, b| {
+        (b.comments, b.like_count).cmp(&(a.comments, a.like_count)).then_with(|| a.author.cmp(&b.author))
+    });
+    commenters.truncate(MOST_COMMENTERS);
+    commenters
 }
 
 fn caution(judged: &[(&Comment, &Verdict)], coverage: &Coverage) -> Option<String> {
@@ -231,6 +269,8 @@ mod tests {
                     score: 0.0,
                     category: Category::Other,
                     language: language.map(str::to_owned),
+                    toxic: false,
+                    confidence: None,
                     judged_by: *judged_by,
                 };
                 std::iter::repeat_n(verdict, *times)

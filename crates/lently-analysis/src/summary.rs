@@ -1,17 +1,24 @@
 //! The report in words, out of its own numbers. Says nothing that is not counted.
 
-use crate::model::{Category, Report, SentimentSummary};
+use crate::model::{Category, Claim, Report, SentimentSummary, Theme};
 
-pub(crate) fn in_words(report: &Report) -> String {
-    let read = report.coverage.read;
-    if read == 0 {
-        return "There are no comments to read.".to_owned();
+/// Sentence by sentence, with the comments that each rests on.
+pub(crate) fn claims(report: &Report) -> Vec<Claim> {
+    let counted = |text: String| Claim { text, comment_ids: Vec::new() };
+    if report.coverage.read == 0 {
+        return vec![counted("There are no comments to read.".to_owned())];
     }
-    let mut sentences = vec![coverage(report), feeling(report)];
-    sentences.extend(themes(report));
-    sentences.extend(categories(report));
-    sentences.extend(languages(report));
-    sentences.join(" ")
+    let mut claims = vec![counted(coverage(report)), counted(feeling(report))];
+    claims.extend(themes(report));
+    claims.extend(categories(report));
+    claims.extend(languages(report).map(counted));
+    claims
+}
+
+/// The sentences as one text.
+#[must_use]
+pub fn in_words(claims: &[Claim]) -> String {
+    claims.iter().map(|claim| claim.text.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// `37 %`.
@@ -83,17 +90,21 @@ fn feeling(report: &Report) -> String {
     )
 }
 
-fn themes(report: &Report) -> Option<String> {
-    let named: Vec<String> = report
-        .themes
-        .iter()
-        .take(3)
-        .map(|theme| format!("“{}” ({})", theme.label, grouped(theme.size)))
-        .collect();
-    (!named.is_empty()).then(|| format!("They speak most of {}.", named.join(", ")))
+fn themes(report: &Report) -> Option<Claim> {
+    let first = &report.themes[..report.themes.len().min(3)];
+    let named: Vec<String> =
+        first.iter().map(|theme| format!("“{}” ({})", theme.label, grouped(theme.size))).collect();
+    let comment_ids = first.iter().filter_map(evidence).collect();
+    (!named.is_empty())
+        .then(|| Claim { text: format!("They speak most of {}.", named.join(", ")), comment_ids })
 }
 
-fn categories(report: &Report) -> Option<String> {
+/// The comment that stands for a theme.
+fn evidence(theme: &Theme) -> Option<String> {
+    theme.examples.first().map(|example| example.comment_id.clone())
+}
+
+fn categories(report: &Report) -> Option<Claim> {
     let count =
         |category| report.categories.iter().find(|entry| entry.category == category).map_or(0, |c| c.count);
     let (questions, wishes, spam) =
@@ -108,7 +119,9 @@ fn categories(report: &Report) -> Option<String> {
     if spam > 0 {
         parts.push(format!("{} like spam", counted(spam, "looks", "look")));
     }
-    (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
+    let asked = report.questions.first().into_iter().chain(report.suggestions.first());
+    let comment_ids = asked.map(|asked| asked.comment_id.clone()).collect();
+    (!parts.is_empty()).then(|| Claim { text: format!("{}.", parts.join(", ")), comment_ids })
 }
 
 fn languages(report: &Report) -> Option<String> {
@@ -126,7 +139,7 @@ fn languages(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CategoryCount, Coverage, SentimentSummary, Share, Theme};
+    use crate::model::{CategoryCount, Coverage, Share};
 
     fn report(positive: u64, neutral: u64, negative: u64) -> Report {
         let read = positive + neutral + negative;
@@ -140,14 +153,7 @@ mod tests {
                 negative: share(negative),
                 mean: 0.0,
             },
-            sentiment_over_time: Vec::new(),
-            categories: Vec::new(),
-            languages: Vec::new(),
-            themes: Vec::new(),
-            questions: Vec::new(),
-            most_liked: Vec::new(),
-            summary: String::new(),
-            caution: None,
+            ..Report::default()
         }
     }
 
@@ -163,7 +169,7 @@ mod tests {
             (13, 43, 44, "mixed, more negative than positive"),
             (40, 20, 40, "mixed: 40 %"),
         ] {
-            let words = in_words(&report(positive, neutral, negative));
+            let words = in_words(&claims(&report(positive, neutral, negative)));
             assert!(words.contains(&format!("The mood is {expected}")), "{words}");
         }
     }
@@ -174,18 +180,17 @@ mod tests {
         let count = |category, count| CategoryCount { category, count, share: 1.0 };
         one.categories = vec![count(Category::Question, 1), count(Category::Spam, 1)];
         one.categories.push(count(Category::Suggestion, 1));
-        let words = in_words(&one);
+        let words = in_words(&claims(&one));
         assert!(words.starts_with("1 comment was read. "), "{words}");
         assert!(words.ends_with("1 asks something, 1 wishes for or suggests something, 1 looks like spam."));
         one.coverage.of = Some(1_520);
-        assert!(in_words(&one).starts_with("1 of 1,520 comments was read. "));
+        assert!(in_words(&claims(&one)).starts_with("1 of 1,520 comments was read. "));
 
         let mut many = report(20_099, 0, 0);
         many.categories = vec![count(Category::Question, 3_841)];
-        let theme =
-            |size| Theme { label: "sound".into(), size, share: 0.2, mean_score: 0.0, examples: Vec::new() };
+        let theme = |size| Theme { label: "sound".into(), size, share: 0.2, ..Theme::default() };
         many.themes = vec![theme(3_841)];
-        let words = in_words(&many);
+        let words = in_words(&claims(&many));
         assert!(words.starts_with("20,099 comments were read. "), "{words}");
         assert!(words.contains("“sound” (3,841). 3,841 ask something."), "{words}");
     }

@@ -141,6 +141,7 @@ fn theme(label: String, places: &[u32], judged: &[(&Comment, &Verdict)]) -> Them
     let scores: f64 = members.iter().map(|(_, verdict)| verdict.score).sum();
     Theme {
         label,
+        name: None,
         size: members.len() as u64,
         share: members.len() as f64 / judged.len().max(1) as f64,
         mean_score: rounded(scores / members.len().max(1) as f64),
@@ -150,8 +151,17 @@ fn theme(label: String, places: &[u32], judged: &[(&Comment, &Verdict)]) -> Them
 
 /// The most liked of some comments, near-duplicates once.
 pub(crate) fn best(members: &[(&Comment, &Verdict)], most: usize) -> Vec<Quote> {
+    first_by(members, most, |comment| comment.like_count)
+}
+
+/// Those of some comments with the most of something, near-duplicates once.
+pub(crate) fn first_by(
+    members: &[(&Comment, &Verdict)],
+    most: usize,
+    worth: impl Fn(&Comment) -> u64,
+) -> Vec<Quote> {
     let mut ranked = members.to_vec();
-    ranked.sort_by(|(a, _), (b, _)| b.like_count.cmp(&a.like_count).then_with(|| a.id.cmp(&b.id)));
+    ranked.sort_by(|(a, _), (b, _)| worth(b).cmp(&worth(a)).then_with(|| a.id.cmp(&b.id)));
     let mut seen = HashSet::new();
     let distinct = ranked.into_iter().filter(|(comment, _)| {
         let fingerprint = tokens::fingerprint(&comment.text);
@@ -166,6 +176,7 @@ pub(crate) fn quote(comment: &Comment, verdict: &Verdict) -> Quote {
         author: comment.author.clone(),
         text: comment.text.clone(),
         like_count: comment.like_count,
+        reply_count: comment.reply_count,
         sentiment: verdict.sentiment,
     }
 }

@@ -124,11 +124,15 @@ pub fn tokens_of(request: &prompt::Prompt) -> (u64, u64) {
 fn answer(user: &str, judges: Judges) -> Option<String> {
     if prompt::is_summary_request(user) {
         let facts: Value = serde_json::from_str(user.split_once('\n')?.1).ok()?;
-        let summary = format!(
-            "Of {{read}} comments read, {{positive}} are positive and {{negative}} negative. The comments speak most of {}.",
-            facts["themes"][0]["label"].as_str().unwrap_or("many things"),
-        );
-        return Some(json!({ "summary": summary }).to_string());
+        let theme = &facts["themes"][0];
+        let label = theme["label"].as_str();
+        let spoken_of = format!("The comments speak most of {}.", label.unwrap_or("many things"));
+        let claims = json!([
+            { "text": "Of {read} comments read, {positive} are positive and {negative} negative.", "ids": [] },
+            { "text": spoken_of, "ids": theme["quotations"][0]["id"].as_str().into_iter().collect::<Vec<_>>() },
+        ]);
+        let names: Vec<_> = label.iter().map(|label| json!({ "label": label, "name": label })).collect();
+        return Some(json!({ "claims": claims, "themes": names }).to_string());
     }
     let engine = LocalEngine::new();
     let judge = |text: &str| match judges {
@@ -155,6 +159,8 @@ fn drawn(text: &str) -> Verdict {
         score,
         category: categories[usize::from(*second) % categories.len()],
         language: Some("en".to_owned()),
+        toxic: false,
+        confidence: None,
         judged_by: JudgedBy::Gemini,
     }
 }

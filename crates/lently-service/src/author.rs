@@ -81,7 +81,10 @@ struct Outline {
 struct Told {
     themes: Vec<Theme>,
     questions: Vec<Quoted>,
+    suggestions: Vec<Quoted>,
     most_liked: Vec<Quoted>,
+    most_replied: Vec<Quoted>,
+    commenters: Vec<Named>,
     summary: String,
 }
 
@@ -93,6 +96,11 @@ struct Theme {
 #[derive(Deserialize)]
 struct Quoted {
     comment_id: String,
+    author: String,
+}
+
+#[derive(Deserialize)]
+struct Named {
     author: String,
 }
 
@@ -123,11 +131,13 @@ impl Traces {
         let Ok(Outline { report, verdicts }) = serde_json::from_slice::<Outline>(analysis) else {
             return true;
         };
-        let Told { themes, questions, most_liked, summary } = report;
+        let Told { themes, questions, suggestions, most_liked, most_replied, commenters, summary } = report;
         let examples = themes.iter().flat_map(|theme| &theme.examples);
-        let mut quoted = examples.chain(&questions).chain(&most_liked);
+        let asked = questions.iter().chain(&suggestions);
+        let mut quoted = examples.chain(asked).chain(&most_liked).chain(&most_replied);
         verdicts.iter().any(|judged| self.ids.contains(&judged.id))
             || quoted.any(|quote| self.ids.contains(&quote.comment_id) || self.names.contains(&quote.author))
+            || commenters.iter().any(|commenter| self.names.contains(&commenter.author))
             || self.names.iter().any(|name| name.starts_with('@') && summary.contains(name.as_str()))
     }
 }
@@ -156,7 +166,8 @@ mod tests {
         let body = |author: &str, summary: &str| {
             let quote = serde_json::json!({ "comment_id": "a", "author": author, "text": "" });
             let report = serde_json::json!({
-                "themes": [{ "examples": [quote] }], "questions": [], "most_liked": [], "summary": summary,
+                "themes": [{ "examples": [quote] }], "questions": [], "suggestions": [], "most_liked": [],
+                "most_replied": [], "commenters": [], "summary": summary,
             });
             serde_json::json!({ "report": report, "verdicts": [{ "id": "a" }] }).to_string()
         };

@@ -117,6 +117,9 @@ pub struct BodyRequest {
     pub include_replies: bool,
     /// The engine as it was asked for.
     pub engine: EngineChoice,
+    /// The language of the summary, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
 }
 
 /// Who judged, in which version.
@@ -140,6 +143,9 @@ pub struct BodyEngine {
     /// Of Gemini's summary, when it was written; `None` for a local one.
     #[serde(default)]
     pub words: Option<BodyWords>,
+    /// Ids that Gemini gave as evidence and that are of no comment here; they are left out.
+    #[serde(default)]
+    pub dropped_ids: u64,
     /// Why some comments were judged locally, or the summary written locally, though Gemini was asked for.
     pub degraded: Option<String>,
 }
@@ -163,7 +169,7 @@ pub struct JudgedCounts {
 }
 
 /// The judgment on one comment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BodyVerdict {
     /// The comment.
     pub id: String,
@@ -175,8 +181,19 @@ pub struct BodyVerdict {
     pub category: Category,
     /// ISO 639-1, where known.
     pub language: Option<String>,
+    /// Whether it insults or threatens somebody; left out where it does not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub toxic: bool,
+    /// How sure the engine is, from 0 to 1, to two places; left out where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
     /// Who judged.
     pub judged_by: JudgedBy,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl BodyVerdict {
@@ -187,6 +204,8 @@ impl BodyVerdict {
             score: (verdict.score * 1e4).round() / 1e4,
             category: verdict.category,
             language: verdict.language.clone(),
+            toxic: verdict.toxic,
+            confidence: verdict.confidence.map(|confidence| (confidence * 1e2).round() / 1e2),
             judged_by: verdict.judged_by,
         }
     }

@@ -69,12 +69,14 @@ impl EntryKind {
     pub const fn schema(self) -> u16 {
         match self {
             Self::Transcript | Self::Quota | Self::Verdict => 1,
-            // With the time at which all of it was read; with the time at which the words were written.
-            Self::Video | Self::Summary => 2,
+            // With the time at which all of it was read.
+            Self::Video => 2,
+            // With the time at which the words were written; with the comments that were quoted.
+            Self::Summary => 3,
             // A shelf instead of what one request got; with `ranked_at`.
             Self::Comments => 3,
-            // With `engine.reused`; with `report.derived`.
-            Self::Analysis => 3,
+            // With `engine.reused`; with `report.derived`; with what the report counts of suggestions, replies and commenters.
+            Self::Analysis => 4,
         }
     }
 

@@ -20,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
+use crate::body::AnalysisBody;
 use crate::economy::Economy;
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
 use crate::gemini::{CachedGemini, Ground};
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Left, Runs};
+use crate::judged::{self, JudgedComment};
 use crate::ledger::{Budgets, Ledger, LedgerConfig, RefreshBudget};
 use crate::plan::UserPlan;
 use crate::popularity::Popularity;
@@ -285,6 +287,8 @@ impl Lently {
             &version,
             &model,
             &prompts,
+            // Gemini alone writes in another language.
+            if engine == "gemini" { request.language() } else { "" },
         ])
     }
 
@@ -359,6 +363,23 @@ impl Lently {
             }
             None => Err(ServiceError::NotFound),
         }
+    }
+
+    /// The comments of an analysis with the verdicts on them, in the order in which they were read; `None` where this node's store does
+    /// not have them: it was made on another node, or by an earlier version.
+    pub async fn judged_comments(
+        &self,
+        answer: &AnalysisAnswer,
+    ) -> Result<Option<Vec<JudgedComment>>, ServiceError> {
+        let Some(packed) = self.inner.store.load_comments(&answer.id).await? else { return Ok(None) };
+        let body = answer.body.clone();
+        self.inner
+            .engines
+            .blocking(move || {
+                let verdicts = serde_json::from_slice::<AnalysisBody>(&body).ok()?.verdicts;
+                judged::join(judged::unpack(&packed)?, verdicts)
+            })
+            .await
     }
 
     /// How far an analysis is, while it is being made.

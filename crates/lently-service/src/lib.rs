@@ -15,6 +15,7 @@ pub mod body;
 pub mod cached;
 pub mod economy;
 pub mod error;
+pub mod judged;
 pub mod progress;
 pub mod shape;
 
@@ -47,6 +48,7 @@ pub use economy::Economy;
 pub use error::ServiceError;
 pub use estimate::{CachedParts, Estimate};
 pub use ids::{AnalysisId, UserId};
+pub use judged::JudgedComment;
 pub use keys::{CacheKeys, EntryKind};
 pub use ledger::{Budgets, FreshnessSteps, Ledger, LedgerReport, Payer, Purpose, RefreshBudget, UserReport};
 pub use lently::{AnalysisState, Erasure, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation};

@@ -13,6 +13,9 @@ use crate::error::ServiceError;
 /// The most comments that one request may ask of a video, whatever the plan: a thousand pages, a tenth of a day's quota.
 pub const MAX_COMMENTS: u32 = 100_000;
 
+/// The longest language code taken: RFC 5646 says that none in use needs more.
+const LANGUAGE_MAX_BYTES: usize = 35;
+
 /// Where the comments come from.
 #[derive(Debug, Clone)]
 pub enum AnalysisSource {
@@ -95,11 +98,25 @@ pub struct AnalysisRequest {
     pub include_replies: bool,
     /// Which engine judges.
     pub engine: EngineChoice,
+    /// The language in which Gemini is to write the summary, as an ISO 639 code: `de`, or with a region, `pt-BR`. English without;
+    /// what is written locally always is.
+    pub language: Option<String>,
 }
 
 impl AnalysisRequest {
+    /// The language of the summary.
+    pub(crate) fn language(&self) -> &str {
+        self.language.as_deref().unwrap_or("en")
+    }
+
     /// Refuses what no plan could allow.
     pub fn validate(&self) -> Result<(), ServiceError> {
+        if !self.language.as_deref().is_none_or(is_language) {
+            return Err(ServiceError::Invalid {
+                field: "language",
+                message: "must be an ISO 639 code such as `de` or `pt-BR`".to_owned(),
+            });
+        }
         let most = match self.source {
             AnalysisSource::Video(_) => MAX_COMMENTS,
             AnalysisSource::Dump { .. } => u32::MAX,
@@ -116,6 +133,18 @@ impl AnalysisRequest {
             }
         }
     }
+}
+
+/// Two or three letters, and subtags where there are more: it becomes a part of what a model is told.
+fn is_language(code: &str) -> bool {
+    let (language, rest) = code.split_once('-').unwrap_or((code, ""));
+    let is_subtag =
+        |tag: &str| (2..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric());
+    (2..=3).contains(&language.len())
+        && language.bytes().all(|b| b.is_ascii_lowercase())
+        && code.len() <= LANGUAGE_MAX_BYTES
+        && (rest.is_empty() != code.contains('-'))
+        && rest.split('-').filter(|_| !rest.is_empty()).all(is_subtag)
 }
 
 /// Refuses an amount outside of `1..=most`.

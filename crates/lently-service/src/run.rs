@@ -1,12 +1,13 @@
 //! Makes one analysis: comments in, the stored JSON out. It runs inside the run of its id and starts no other.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lently_analysis::prompt::PromptError;
-use lently_analysis::{Coverage, Report, grouped};
+use lently_analysis::prompt::{PromptError, ThemeName, Words};
+use lently_analysis::{Claim, Coverage, Report, grouped, in_words};
 use lently_cache::{Clock, Controls, Cost, FailureClass, Fetched, Outcome, StaleReason};
 use lently_upstream::dump::{Dump, DumpNote};
 use lently_upstream::{Bucket, CommentOrder, HarvestEnd, HarvestProgress, VideoId};
@@ -20,6 +21,7 @@ use crate::gemini::{Payer, Subject, Written, prompt_version};
 use crate::ids::AnalysisId;
 use crate::jobs::{Keeping, Run};
 use crate::judge::{self, Degraded, Judged};
+use crate::judged;
 use crate::ledger::{Job, Ledger, Payer as LedgerPayer, Purpose};
 use crate::progress::{Progress, Stage};
 use crate::purse::Purse;
@@ -79,7 +81,11 @@ impl Maker {
         let material = maker.material(request, controls, progress).await?;
         run.has_read(&material.comments);
         let retain_until = material.retain_until;
-        let comments: Vec<lently_analysis::Comment> = material.comments.into_iter().map(convert).collect();
+        let read = material.comments;
+        let (packed, comments): (_, Vec<lently_analysis::Comment>) = self
+            .engines
+            .blocking(move || (judged::pack(&read), read.into_iter().map(convert).collect()))
+            .await?;
         let purse = Purse::default();
         let payer = |part| {
             let (by, purse) = (by.clone(), purse.clone());
@@ -104,8 +110,9 @@ impl Maker {
             BodySource::Video { video_id, .. } => Some((video_id, &comments[..])),
             BodySource::File { .. } => None,
         };
-        let subject = Subject::new(id.clone(), report.clone(), video);
+        let subject = Subject::new(id.clone(), report.clone(), request.language(), video);
         let summary = self.summarize(engine, subject, &mut report, &payer(SUMMARY_PART)).await;
+        let dropped_ids = summary.dropped_ids + keep_known(&mut report.claims, &comments);
         let retain_until = summary.retain_until.map_or(retain_until, |until| until.min(retain_until));
         let mut cost = material.cost + purse.spent();
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -121,6 +128,7 @@ impl Maker {
                 order: request.order,
                 include_replies: request.include_replies,
                 engine: request.engine,
+                language: request.language.clone(),
             },
             engine: BodyEngine {
                 name: engine.name().to_owned(),
@@ -131,13 +139,14 @@ impl Maker {
                 judged: judged.counts,
                 reused: judged.reused,
                 words: summary.words,
+                dropped_ids,
                 degraded: degraded.map(|degraded| degraded.reason),
             },
             report,
             verdicts: bodies,
             cost,
         };
-        self.keep(&body, fresh, retain_until, run).await
+        self.keep(&body, packed, fresh, retain_until, run).await
     }
 
     /// The same, for what the ledger is to say of its expenses.
@@ -159,6 +168,7 @@ impl Maker {
     async fn keep(
         &self,
         body: &AnalysisBody,
+        packed: Option<Vec<u8>>,
         fresh: Duration,
         retain_until: Timestamp,
         run: &Run,
@@ -191,7 +201,7 @@ impl Maker {
                     tracing::warn!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "summary not erased");
                 }
             }
-        } else if let Err(error) = self.store.save_analysis(&stored).await {
+        } else if let Err(error) = self.store.save_analysis(&stored, packed.as_deref()).await {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
         let retain = Some(between(body.created_at, retain_until));
@@ -322,12 +332,18 @@ impl Maker {
             Some(Degraded { reason: format!("the summary was written locally: {why}"), may_pass })
         };
         match gemini.summarize(&subject, payer).await {
-            Ok(Written { text: Ok(text), model_version, made_at, changed, retain_until }) => {
-                report.summary = text;
-                let words = Some(BodyWords { made_at, changed });
-                Summary { model_version: Some(model_version), words, retain_until, degraded: None }
+            Ok(Written { words: Ok(words), model_version, made_at, changed, retain_until }) => {
+                let Words { claims, names, dropped_ids } = words;
+                report.summary = in_words(&claims);
+                report.claims = claims;
+                for ThemeName { label, name } in names {
+                    let theme = report.themes.iter_mut().find(|theme| theme.label == label);
+                    theme.into_iter().for_each(|theme| theme.name = Some(name.clone()));
+                }
+                let (model_version, words) = (Some(model_version), Some(BodyWords { made_at, changed }));
+                Summary { model_version, words, dropped_ids, retain_until, degraded: None }
             }
-            Ok(Written { text: Err(error), model_version, .. }) => {
+            Ok(Written { words: Err(error), model_version, .. }) => {
                 let degraded = locally(error.to_string(), error != PromptError::UncountedNumber);
                 Summary { model_version: Some(model_version), degraded, ..Summary::default() }
             }
@@ -340,9 +356,26 @@ impl Maker {
 struct Summary {
     model_version: Option<String>,
     words: Option<BodyWords>,
+    dropped_ids: u64,
     /// Until when the words may be kept, where they quote what was read earlier.
     retain_until: Option<Timestamp>,
     degraded: Option<Degraded>,
+}
+
+/// Takes out of what sentences rest on whatever is not among the comments, and tells how much that was: words on nearly the same
+/// comments may rest on one that is gone.
+fn keep_known(claims: &mut [Claim], comments: &[lently_analysis::Comment]) -> u64 {
+    let wanted: HashSet<&str> =
+        claims.iter().flat_map(|claim| &claim.comment_ids).map(String::as_str).collect();
+    let known: HashSet<String> =
+        comments.iter().filter(|one| wanted.contains(one.id.as_str())).map(|one| one.id.clone()).collect();
+    let mut dropped = 0;
+    for claim in claims {
+        let named = claim.comment_ids.len();
+        claim.comment_ids.retain(|id| known.contains(id));
+        dropped += (named - claim.comment_ids.len()) as u64;
+    }
+    dropped
 }
 
 /// Adds a sentence to what a report is to be read with care for.

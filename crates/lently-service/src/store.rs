@@ -217,12 +217,15 @@ impl Store {
         Ok(pool)
     }
 
-    /// Keeps an analysis, replacing an older one of the same id.
-    pub(crate) async fn save_analysis(&self, analysis: &StoredAnalysis) -> Result<(), ServiceError> {
-        let pool = self.pool().await?;
+    /// Keeps an analysis with its packed comments, replacing an older one of the same id.
+    pub(crate) async fn save_analysis(
+        &self,
+        analysis: &StoredAnalysis,
+        packed: Option<&[u8]>,
+    ) -> Result<(), ServiceError> {
         let cost = serde_json::to_string(&analysis.cost)
             .map_err(|error| ServiceError::internal("a cost cannot be written", error))?;
-        let _turn = self.turn().await?;
+        let mut writing = self.write().await?;
         sqlx::query(
             "INSERT OR REPLACE INTO analyses \
              (id, body, cost, title, video_id, comments, created_at, fresh_until, retain_until) \
@@ -237,9 +240,29 @@ impl Store {
         .bind(millis(analysis.created_at))
         .bind(millis(analysis.fresh_until))
         .bind(millis(analysis.retain_until))
-        .execute(pool)
+        .execute(&mut *writing)
         .await?;
-        Ok(())
+        if let Some(packed) = packed {
+            sqlx::query("INSERT INTO analysis_comments (analysis_id, packed) VALUES (?1, ?2)")
+                .bind(analysis.id.as_str())
+                .bind(packed)
+                .execute(&mut *writing)
+                .await?;
+        }
+        Ok(writing.commit().await?)
+    }
+
+    /// Returns the packed comments of an analysis within its retention, where they are kept.
+    pub(crate) async fn load_comments(&self, id: &AnalysisId) -> Result<Option<Vec<u8>>, ServiceError> {
+        let row: Option<(Vec<u8>,)> = sqlx::query_as(
+            "SELECT packed FROM analysis_comments JOIN analyses ON id = analysis_id \
+             WHERE id = ?1 AND retain_until > ?2",
+        )
+        .bind(id.as_str())
+        .bind(millis(self.clock.now()))
+        .fetch_optional(self.pool().await?)
+        .await?;
+        Ok(row.map(|(packed,)| packed))
     }
 
     /// Returns an analysis within its retention.

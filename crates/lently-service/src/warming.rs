@@ -185,6 +185,7 @@ impl WarmRequest {
             order: self.order,
             include_replies: false,
             engine: EngineChoice::Auto,
+            language: None,
         }
     }
 

@@ -6,7 +6,7 @@ mod text;
 
 use std::fmt::Write as _;
 
-use lently_analysis::{Quote, Report, Share, grouped};
+use lently_analysis::{Asked, Quote, Report, Share, grouped};
 use lently_cache::Cost;
 use lently_service::{AnalysisBody, BodySource};
 
@@ -44,8 +44,11 @@ pub fn render(body: &AnalysisBody, served: &Served, paint: Paint) -> String {
     categories(&mut out, report, paint);
     languages(&mut out, report, paint);
     themes(&mut out, report, paint);
-    questions(&mut out, report, paint);
+    asked(&mut out, "Questions worth answering", &report.questions, paint);
+    asked(&mut out, "Suggestions", &report.suggestions, paint);
     quotes(&mut out, "Most liked", &report.most_liked, paint);
+    quotes(&mut out, "Most replied to", &report.most_replied, paint);
+    commenters(&mut out, report, paint);
     section(&mut out, "Summary", paint);
     for line in text::wrapped(&clean(&report.summary), WIDTH) {
         line_of(&mut out, &line);
@@ -125,6 +128,11 @@ fn categories(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn languages(out: &mut String, report: &Report, paint: Paint) {
+    if report.toxic.count > 0 {
+        let Share { count, share } = report.toxic;
+        let insult = if count == 1 { "insults or threatens" } else { "insult or threaten" };
+        line_of(out, &paint.red(&format!("{} ({}) {insult} somebody", grouped(count), percent(share))));
+    }
     section(out, "Languages", paint);
     let named = |code: &str| if code == "und" { "cannot be told".to_owned() } else { clean(code) };
     let shown: Vec<String> = report
@@ -159,8 +167,12 @@ fn themes(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn quoted(quote: &Quote, paint: Paint) -> String {
-    let (author, likes) = (clean(&quote.author), counted(quote.like_count, "like"));
-    let told = if author.is_empty() { likes } else { format!("{author}, {likes}") };
+    let (author, mut told) = (clean(&quote.author), counted(quote.like_count, "like"));
+    if quote.reply_count > 0 {
+        let replies = if quote.reply_count == 1 { "reply" } else { "replies" };
+        let _ = write!(told, ", {} {replies}", grouped(quote.reply_count));
+    }
+    let told = if author.is_empty() { told } else { format!("{author}, {told}") };
     format!("   “{}” {}", short(&quote.text, QUOTED), paint.dim(&told))
 }
 
@@ -174,18 +186,34 @@ fn quotes(out: &mut String, title: &str, quotes: &[Quote], paint: Paint) {
     }
 }
 
-fn questions(out: &mut String, report: &Report, paint: Paint) {
-    if report.questions.is_empty() {
+fn asked(out: &mut String, title: &str, all: &[Asked], paint: Paint) {
+    if all.is_empty() {
         return;
     }
-    section(out, "Questions worth answering", paint);
-    for question in report.questions.iter().take(7) {
-        let asked = match question.asked {
+    section(out, title, paint);
+    for asked in all.iter().take(7) {
+        let times = match asked.asked {
             0 | 1 => String::new(),
             times => format!(", asked {} times", grouped(times)),
         };
-        let told = format!("{}{asked}", counted(question.like_count, "like"));
-        line_of(out, &format!("“{}” {}", short(&question.text, QUOTED), paint.dim(&told)));
+        let told = format!("{}{times}", counted(asked.like_count, "like"));
+        line_of(out, &format!("“{}” {}", short(&asked.text, QUOTED), paint.dim(&told)));
+    }
+}
+
+fn commenters(out: &mut String, report: &Report, paint: Paint) {
+    if report.commenters.is_empty() {
+        return;
+    }
+    section(out, "Most active", paint);
+    for commenter in report.commenters.iter().take(5) {
+        let told = format!(
+            "{}, {}, mood {}",
+            counted(commenter.comments, "comment"),
+            counted(commenter.like_count, "like"),
+            mood(commenter.mean_score)
+        );
+        line_of(out, &format!("{:<24} {}", short(&commenter.author, 24), paint.dim(&told)));
     }
 }
 

@@ -45,6 +45,8 @@ fn judged() -> impl Strategy<Value = Judged> {
                 score,
                 category,
                 language: language.map(str::to_owned),
+                toxic: false,
+                confidence: None,
                 judged_by: JudgedBy::Local,
             };
             (comment, verdict)
@@ -113,6 +115,8 @@ fn a_question_liked_beyond_counting_is_still_ranked() {
         score: 0.0,
         category: Category::Question,
         language: Some("en".into()),
+        toxic: false,
+        confidence: None,
         judged_by: JudgedBy::Local,
     };
     let ask = |id: &str, text: &str, like_count| {

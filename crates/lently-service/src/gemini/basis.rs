@@ -9,11 +9,12 @@ const CHANGED_AT_MOST: f64 = 0.1;
 /// So many comments are remembered as they are. Of more, a sample is: the share that changed is then told to half a percentage point.
 const SAMPLE: usize = 2_048;
 
-/// Which comments some words are about.
+/// Which comments some words are about, and in which language they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Basis {
     read: u64,
     mood: String,
+    language: String,
     /// Of the ids' hashes those whose last so many bits are zero: the same ids are left out of every sample.
     bits: u32,
     /// Ascending.
@@ -21,7 +22,7 @@ pub(crate) struct Basis {
 }
 
 impl Basis {
-    pub(crate) fn of<'a>(ids: impl Iterator<Item = &'a str>, mood: String) -> Self {
+    pub(crate) fn of<'a>(ids: impl Iterator<Item = &'a str>, mood: String, language: &str) -> Self {
         let mut sample: Vec<u32> = ids.map(hash).collect();
         let read = sample.len() as u64;
         let mut bits = 0;
@@ -30,17 +31,17 @@ impl Basis {
             sample.retain(|hash| hash.trailing_zeros() >= bits);
         }
         sample.sort_unstable();
-        Self { read, mood, bits, sample }
+        Self { read, mood, language: language.to_owned(), bits, sample }
     }
 
-    /// How many comments came or went since `earlier`, if that is few enough and the mood has not changed.
+    /// How many comments came or went since `earlier`, if that is few enough and mood and language are the same.
     pub(crate) fn changed_since(&self, earlier: &Self) -> Option<u64> {
         let bits = self.bits.max(earlier.bits);
         let (now, then) = (self.sampled(bits), earlier.sampled(bits));
         let common = now.iter().filter(|hash| then.binary_search(hash).is_ok()).count();
         let changed = ((now.len() + then.len() - 2 * common) as u64) << bits;
         let few = changed as f64 <= self.read.min(earlier.read) as f64 * CHANGED_AT_MOST;
-        (few && self.mood == earlier.mood).then_some(changed)
+        (few && self.mood == earlier.mood && self.language == earlier.language).then_some(changed)
     }
 
     fn sampled(&self, bits: u32) -> Vec<u32> {
@@ -59,7 +60,7 @@ mod tests {
 
     fn basis(ids: std::ops::Range<u32>, mood: &str) -> Basis {
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-        Basis::of(ids.iter().map(String::as_str), mood.to_owned())
+        Basis::of(ids.iter().map(String::as_str), mood.to_owned(), "en")
     }
 
     #[test]
@@ -81,6 +82,12 @@ mod tests {
     #[test]
     fn words_do_not_stand_where_the_mood_has_turned() {
         assert_eq!(basis(0..100, "mostly positive").changed_since(&basis(0..100, "mixed")), None);
+    }
+
+    #[test]
+    fn words_stand_in_their_own_language_alone() {
+        let german = Basis { language: "de".to_owned(), ..basis(0..100, "mixed") };
+        assert_eq!(german.changed_since(&basis(0..100, "mixed")), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lently_analysis::prompt::{self, PromptError};
+use lently_analysis::prompt::{self, PromptError, Words};
 use lently_analysis::{Comment, Report, mood};
 use lently_cache::{Controls, FailureClass, FetchError, FetchFailure, Fetched};
 use lently_upstream::{GenerateRequest, UpstreamError, VideoId};
@@ -32,6 +32,8 @@ const REFUSED_FRESH: Duration = Duration::from_secs(24 * 3_600);
 pub(crate) struct StoredSummary {
     /// As it came.
     answer: String,
+    /// The comments that were quoted, in the order of the ids that the answer names them by.
+    quoted: Vec<String>,
     model_version: String,
     made_at: Timestamp,
 }
@@ -42,24 +44,31 @@ pub(crate) struct Subject {
     /// The analysis that the words are for, and with which they go when it is erased.
     pub id: AnalysisId,
     pub report: Report,
+    /// In which language, ISO 639-1.
+    language: String,
     /// The video with the comments that were read, where words on nearly the same ones will do.
     about: Option<(VideoId, Basis)>,
 }
 
 impl Subject {
-    pub(crate) fn new(id: AnalysisId, report: Report, video: Option<(&VideoId, &[Comment])>) -> Self {
+    pub(crate) fn new(
+        id: AnalysisId,
+        report: Report,
+        language: &str,
+        video: Option<(&VideoId, &[Comment])>,
+    ) -> Self {
         let about = video.map(|(video_id, comments)| {
             let ids = comments.iter().map(|comment| comment.id.as_str());
-            (video_id.clone(), Basis::of(ids, mood(&report.sentiment)))
+            (video_id.clone(), Basis::of(ids, mood(&report.sentiment), language))
         });
-        Self { id, report, about }
+        Self { id, report, language: language.to_owned(), about }
     }
 }
 
 /// An answer to the question for a summary.
 pub(crate) struct Written {
     /// The words, or why they are refused.
-    pub text: Result<String, PromptError>,
+    pub words: Result<Words, PromptError>,
     pub model_version: String,
     pub made_at: Timestamp,
     /// How many comments have come or gone since it was written.
@@ -88,7 +97,7 @@ impl CachedGemini {
 
     async fn answer(&self, subject: &Subject, payer: &Payer) -> Result<Written, Unanswered> {
         let (ground, kind, report) = (&self.0.ground, EntryKind::Summary, &subject.report);
-        let request = generate_request(prompt::summary_request(report));
+        let request = generate_request(prompt::summary_request(report, &subject.language));
         let hash = TextHash::of(&request.user);
         if ground.reuse {
             let known = Known::of(self, kind).find(std::slice::from_ref(&hash)).await;
@@ -123,20 +132,21 @@ impl CachedGemini {
         });
         found.into_iter().find_map(|words| {
             let changed = basis.changed_since(&serde_json::from_str(&words.basis).ok()?)?;
-            let StoredSummary { answer, model_version, made_at } =
+            let StoredSummary { answer, quoted, model_version, made_at } =
                 serde_json::from_slice(&words.json).ok()?;
-            let text = prompt::parse_earlier_summary(&answer, &subject.report)?;
             let retain_until = Some(words.retain_until);
-            Some(Written { text: Ok(text), model_version, made_at, changed, retain_until })
+            let words = Ok(prompt::parse_earlier_summary(&answer, &quoted, &subject.report)?);
+            Some(Written { words, model_version, made_at, changed, retain_until })
         })
     }
 }
 
 fn written(value: &[u8], report: &Report) -> Result<Written, Unanswered> {
     let stored = serde_json::from_slice(value).map_err(|_| Unanswered::NotTheSchema)?;
-    let StoredSummary { answer, model_version, made_at } = stored;
-    let text = prompt::parse_summary(&answer, report);
-    Ok(Written { text, model_version, made_at, changed: 0, retain_until: None })
+    // Whoever asks for the same words quotes the same texts; which comments these are is told by the report at hand.
+    let StoredSummary { answer, quoted: _, model_version, made_at } = stored;
+    let words = prompt::parse_summary(&answer, report);
+    Ok(Written { words, model_version, made_at, changed: 0, retain_until: None })
 }
 
 impl Asking {
@@ -170,8 +180,9 @@ impl Asking {
             Err(_) => return Err(Unanswered::NotTheSchema.failure(FailureClass::Transient)),
         };
         let made_at = inner.ground.clock.now();
+        let quoted = prompt::quoted_ids(&self.subject.report);
         let stored =
-            StoredSummary { answer: generated.text, model_version: generated.model_version, made_at };
+            StoredSummary { answer: generated.text, quoted, model_version: generated.model_version, made_at };
         let json = serde_json::to_vec(&stored)
             .map_err(|error| Unanswered::Failed(error.to_string()).failure(FailureClass::Permanent))?;
         let json = Bytes::from(json);

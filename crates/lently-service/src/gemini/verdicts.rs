@@ -24,13 +24,15 @@ pub(crate) struct StoredVerdict {
     score: f64,
     category: Category,
     language: Option<String>,
+    #[serde(default)]
+    toxic: bool,
     model_version: String,
 }
 
 impl StoredVerdict {
     pub(super) fn new(verdict: Verdict, model_version: &str) -> Self {
-        let Verdict { sentiment, score, category, language, judged_by: _ } = verdict;
-        Self { sentiment, score, category, language, model_version: model_version.to_owned() }
+        let Verdict { sentiment, score, category, language, toxic, .. } = verdict;
+        Self { sentiment, score, category, language, toxic, model_version: model_version.to_owned() }
     }
 
     /// `None` for what JSON has no words for, which no verdict is.
@@ -39,9 +41,10 @@ impl StoredVerdict {
     }
 
     fn read(json: &[u8], reused: bool) -> Option<Judgment> {
-        let Self { sentiment, score, category, language, model_version } =
+        let Self { sentiment, score, category, language, toxic, model_version } =
             serde_json::from_slice(json).ok()?;
-        let verdict = Verdict { sentiment, score, category, language, judged_by: JudgedBy::Gemini };
+        let (confidence, judged_by) = (None, JudgedBy::Gemini);
+        let verdict = Verdict { sentiment, score, category, language, toxic, confidence, judged_by };
         Some(Judgment { verdict, model_version, reused })
     }
 }

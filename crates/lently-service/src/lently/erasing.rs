@@ -103,7 +103,7 @@ impl Lently {
             };
         }
         let mut ids: BTreeSet<AnalysisId> =
-            self.inner.store.analyses_with(&traces).await?.into_iter().collect();
+            self.inner.store.analyses_with(author, &mut traces).await?.into_iter().collect();
         let analyses = self.keys_of(EntryKind::Analysis).await?;
         ids.extend(self.analyses_in_tiers(analyses, |body| traces.are_in(body)).await);
         self.erase_analyses(&ids, dry_run).await?;

@@ -11,6 +11,7 @@ use super::{Store, millis};
 use crate::author::{Author, Traces};
 use crate::error::ServiceError;
 use crate::ids::AnalysisId;
+use crate::judged;
 use crate::keys::CacheKeys;
 use crate::youtube::{Head, Shelf};
 
@@ -66,24 +67,35 @@ impl Store {
         rows.into_iter().map(|(id,)| id.parse()).collect()
     }
 
-    /// The analyses in which an author is.
-    pub(crate) async fn analyses_with(&self, traces: &Traces) -> Result<Vec<AnalysisId>, ServiceError> {
+    /// The analyses in which an author is, or may be; their comments there are remembered.
+    pub(crate) async fn analyses_with(
+        &self,
+        author: &Author,
+        traces: &mut Traces,
+    ) -> Result<Vec<AnalysisId>, ServiceError> {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
-            let rows: Vec<(String, Vec<u8>)> =
-                sqlx::query_as("SELECT id, body FROM analyses WHERE id > ?1 ORDER BY id LIMIT ?2")
-                    .bind(&after)
-                    .bind(BODIES_AT_ONCE)
-                    .fetch_all(self.pool().await?)
-                    .await?;
-            let Some((last, _)) = rows.last() else { return Ok(found) };
+            let rows: Vec<(String, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
+                "SELECT id, body, packed FROM analyses LEFT JOIN analysis_comments ON analysis_id = id \
+                 WHERE id > ?1 ORDER BY id LIMIT ?2",
+            )
+            .bind(&after)
+            .bind(BODIES_AT_ONCE)
+            .fetch_all(self.pool().await?)
+            .await?;
+            let Some((last, _, _)) = rows.last() else { return Ok(found) };
             after.clone_from(last);
-            for (id, body) in &rows {
-                if traces.are_in(body) {
+            for (id, body, packed) in &rows {
+                let comments = packed.as_deref().map(judged::unpack);
+                let unreadable = comments.as_ref().is_some_and(Option::is_none);
+                let theirs: Vec<_> =
+                    comments.iter().flatten().flatten().filter(|one| author.wrote(one)).collect();
+                theirs.iter().for_each(|comment| traces.note(comment));
+                if unreadable || !theirs.is_empty() || traces.are_in(body) {
                     found.push(id.parse()?);
                 }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
         }
     }
 

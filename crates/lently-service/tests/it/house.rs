@@ -189,6 +189,7 @@ pub fn request(video_id: &str) -> AnalysisRequest {
         order: CommentOrder::Relevance,
         include_replies: false,
         engine: EngineChoice::Auto,
+        language: None,
     }
 }
 
@@ -223,5 +224,6 @@ pub fn file(name: &str, content: &[u8]) -> AnalysisRequest {
         order: CommentOrder::Time,
         include_replies: true,
         engine: EngineChoice::Auto,
+        language: None,
     }
 }

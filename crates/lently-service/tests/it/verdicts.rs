@@ -152,7 +152,7 @@ async fn verdicts_in_redis_are_spelled_as_documented_and_what_is_none_is_asked_a
     let value = stored.split(|byte| *byte == b'\n').nth(1).expect("a value behind the header");
     let value: serde_json::Value = serde_json::from_slice(value).expect("JSON");
     let members: Vec<&str> = value.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(members, ["category", "language", "model_version", "score", "sentiment"]);
+    assert_eq!(members, ["category", "language", "model_version", "score", "sentiment", "toxic"]);
     // Another node, whose store knows nothing; somebody has written what they liked.
     redis.put(&key, b"{\"sentiment\":\"splendid\"}", 3_600);
     let other = House::beside(Arc::clone(&house.emulator), on(&redis)).await;

@@ -124,6 +124,7 @@ async fn analyze(app: &App, args: &Args, text: &str, terminal: Terminal) -> Resu
             order: args.order,
             include_replies: args.replies || of_file,
             engine: args.engine,
+            language: None,
             source,
         }
     };

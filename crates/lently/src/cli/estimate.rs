@@ -68,6 +68,7 @@ async fn estimate(app: &App, args: &Args, text: &str) -> Result<Estimate, String
         order: args.order,
         include_replies: args.replies || of_file,
         engine: args.engine,
+        language: None,
         source,
     };
     app.lently.estimate(&app.user(), &request).await.map_err(|error| chain(&error))

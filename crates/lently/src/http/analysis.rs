@@ -39,6 +39,8 @@ pub(super) struct StartBody {
     include_replies: bool,
     #[serde(default)]
     engine: EngineChoice,
+    #[serde(default)]
+    language: Option<String>,
 }
 
 pub(super) const fn default_max_comments() -> u32 {
@@ -89,6 +91,7 @@ impl StartBody {
             order: self.order,
             include_replies: self.include_replies,
             engine: self.engine,
+            language: self.language,
         })
     }
 }

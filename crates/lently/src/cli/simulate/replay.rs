@@ -175,6 +175,7 @@ impl Replay {
             order: asked.order,
             include_replies: false,
             engine: EngineChoice::Gemini,
+            language: None,
         };
         let (progress, _) = watch::channel(Progress::default());
         let no_cache = self.policy == Policy::NoCache;
