@@ -15,7 +15,7 @@ mod tokens;
 mod vader;
 
 pub use self::{
-    evaluate::{Evaluation, evaluate},
+    evaluate::{ClassScore, Evaluation, evaluate},
     local::LocalEngine,
     model::{
         Asked, Bucket, Category, CategoryCount, Claim, Comment, Commenter, Coverage, JudgedBy, LanguageCount,

@@ -43,7 +43,7 @@ pub(crate) struct Degraded {
 }
 
 /// Told how many comments are judged so far.
-pub(crate) type OnJudged = Arc<dyn Fn(u64) + Send + Sync>;
+pub type OnJudged = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Judges each text. At the payer's deadline Gemini is left alone, and the rest is judged locally.
 pub(crate) async fn judge(

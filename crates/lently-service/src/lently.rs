@@ -5,6 +5,7 @@
 
 mod access;
 mod erasing;
+mod judging;
 mod making;
 mod users;
 
@@ -41,6 +42,7 @@ use crate::youtube::{CachedYouTubeService, YouTubeParts};
 
 use access::Access;
 pub use erasing::Erasure;
+pub use judging::JudgedTexts;
 pub use users::{Usage, UserInvalidation};
 
 /// Everything the service must be told; complete before it is opened.

@@ -51,7 +51,9 @@ pub use ids::{AnalysisId, UserId};
 pub use judged::JudgedComment;
 pub use keys::{CacheKeys, EntryKind};
 pub use ledger::{Budgets, FreshnessSteps, Ledger, LedgerReport, Payer, Purpose, RefreshBudget, UserReport};
-pub use lently::{AnalysisState, Erasure, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation};
+pub use lently::{
+    AnalysisState, Erasure, JudgedTexts, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation,
+};
 pub use pattern::{PatternInvalidation, PatternMeasure};
 pub use plan::{PlanLimits, UserPlan};
 pub use price::{PriceError, Prices};

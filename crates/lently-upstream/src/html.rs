@@ -7,7 +7,8 @@ const LONGEST_TAG: usize = 4096;
 
 /// `textDisplay` in HTML as plain text: line breaks, links' text, and the five entities that YouTube writes.
 /// Text without a sign of HTML is left as it is.
-pub(crate) fn plain_text(text: &str) -> String {
+#[must_use]
+pub fn plain_text(text: &str) -> String {
     if !text.contains("<br") && !text.contains("</a>") && !text.contains("&#39;") && !has_entity(text) {
         return text.to_owned();
     }

@@ -20,6 +20,7 @@ pub use self::{
     clock::WallClock,
     error::{Unusable, UpstreamError},
     gemini::{DEFAULT_MODEL, GeminiClient, GeminiConfig, GenerateRequest, Generated, TokenUsage},
+    html::plain_text,
     list_ref::{ChannelRef, PlaylistId},
     meter::{Expense, Kept, Meter},
     model::{

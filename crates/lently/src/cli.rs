@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod emulate;
 mod estimate;
+mod evaluate;
 mod input;
 mod ledger;
 mod retention;
@@ -65,6 +66,8 @@ enum Command {
     Analyze(analyze::Args),
     /// Tell what an analysis would cost, and spend nothing.
     Estimate(estimate::Args),
+    /// Tell how well an engine judges, by a file of labelled comments.
+    Evaluate(evaluate::Args),
     /// Tell what was spent today, by whom, and what is left.
     Ledger(ledger::Args),
     /// Serve the HTTP API on loopback.
@@ -193,6 +196,7 @@ pub fn run() -> ExitCode {
         let result = match cli.command {
             Command::Analyze(args) => analyze::run(args, terminal).await,
             Command::Estimate(args) => estimate::run(args).await,
+            Command::Evaluate(args) => evaluate::run(args, terminal).await,
             Command::Ledger(args) => ledger::run(args).await,
             Command::Retention(args) => retention::run(args).await,
 

@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod doctor;
 mod emulated;
+mod evaluate;
 mod ledger;
 mod retention;
 mod simulate;
