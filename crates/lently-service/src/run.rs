@@ -481,7 +481,12 @@ fn coverage_of_harvest(harvest: &Comments, stated: Option<u64>, request: &Analys
         HarvestEnd::Complete if missing > 0 => (false, format!("YouTube's last page was reached; {replies}")),
         HarvestEnd::Complete => (true, "YouTube's last page was reached, and no reply is missing".to_owned()),
         HarvestEnd::LimitReached => {
-            (false, format!("the limit of {} was reached", comments_in_words(request.max_comments)))
+            let first = match request.order {
+                CommentOrder::Relevance => "those that YouTube ranks first",
+                CommentOrder::Time => "the newest",
+            };
+            let limit = comments_in_words(request.max_comments);
+            (false, format!("the limit of {limit} was reached: {first}"))
         }
         HarvestEnd::Failed => {
             (false, format!("YouTube failed after {pages}, and the rest is missing; {replies}"))

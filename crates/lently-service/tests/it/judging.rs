@@ -158,7 +158,7 @@ async fn pages_read_before_the_quota_was_used_up_are_analyzed_and_the_rest_is_re
     assert_eq!(house.counts().units, asked, "the quota is not there again before midnight, and nobody asks");
     house.clock.advance(Duration::from_secs(20 * 3_600));
     let coverage = body(&house.analyze(&wanted).await.expect("an analysis")).report.coverage;
-    let basis = "the limit of 200 comments was reached; \
+    let basis = "the limit of 200 comments was reached: those that YouTube ranks first; \
          read in full at 2026-11-24 12:00 UTC, and checked at 2026-11-25 08:05 UTC";
     assert_eq!((coverage.read, coverage.basis.as_str()), (200, basis));
     assert_eq!(house.counts().units, asked + 2, "the pages that were missing");
