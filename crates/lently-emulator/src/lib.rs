@@ -48,6 +48,8 @@ pub struct EmulatorConfig {
     pub latency: Latency,
     /// The quota. YouTube gives a project 10,000 units a day (as of 2026-11-23).
     pub quota_units: u64,
+    /// That of `videos.batchGetStats`, which has its own: as many a day (revision history of 2026-06-03).
+    pub statistics_units: u64,
     /// The key that both APIs want; none wants none.
     pub api_key: Option<String>,
 }
@@ -80,12 +82,12 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError::Listen`].
     pub async fn start(config: EmulatorConfig) -> Result<Self, EmulatorError> {
-        let EmulatorConfig { listen, data, latency, quota_units, api_key } = config;
+        let EmulatorConfig { listen, data, latency, quota_units, statistics_units, api_key } = config;
         let refuse = |source| EmulatorError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         let is_world = data.is_world();
-        let state = Arc::new(State::new(data, latency, quota_units, api_key));
+        let state = Arc::new(State::new(data, latency, [quota_units, statistics_units], api_key));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         // Nothing is gained by packing what goes no further than this process, and that is half of what a page costs.
         let app = if is_world {

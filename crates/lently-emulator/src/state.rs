@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{change::Change, data::Data};
 
-/// What YouTube gives a project a day for `videos.batchGetStats` (revision history of 2026-06-03).
-const STATISTICS_A_DAY: u64 = 10_000;
-
 /// What was asked of the emulator since its start or the last reset. Calls answered with an error count, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -145,6 +142,7 @@ pub enum FaultKind {
 
 pub(crate) struct State {
     pub quota_units: u64,
+    statistics_units: u64,
     pub api_key: Option<String>,
     live: Mutex<Live>,
 }
@@ -158,9 +156,14 @@ struct Live {
 }
 
 impl State {
-    pub(crate) fn new(data: Data, latency: Latency, quota_units: u64, api_key: Option<String>) -> Self {
+    pub(crate) fn new(
+        data: Data,
+        latency: Latency,
+        [quota_units, statistics_units]: [u64; 2],
+        api_key: Option<String>,
+    ) -> Self {
         let live = Live { data: Arc::new(data), latency, ..Live::default() };
-        Self { quota_units, api_key, live: Mutex::new(live) }
+        Self { quota_units, statistics_units, api_key, live: Mutex::new(live) }
     }
 
     /// The videos as they are now.
@@ -227,7 +230,7 @@ impl State {
     pub(crate) fn charge_statistics(&self) -> bool {
         self.live(|live| {
             live.counts.statistics += 1;
-            live.counts.statistics <= STATISTICS_A_DAY
+            live.counts.statistics <= self.statistics_units
         })
     }
 

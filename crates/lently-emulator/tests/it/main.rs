@@ -13,6 +13,7 @@ pub(crate) async fn emulator(quota_units: u64) -> Emulator {
         data: Data::samples(),
         latency: Latency::default(),
         quota_units,
+        statistics_units: 10_000,
         api_key: Some(KEY.to_owned()),
     })
     .await

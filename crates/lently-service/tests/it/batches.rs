@@ -29,6 +29,7 @@ async fn house(videos: usize, latency: Latency) -> House {
         data: Data::load(folder.path()).expect("videos"),
         latency,
         quota_units: 10_000,
+        statistics_units: 10_000,
         api_key: None,
     });
     House::beside(emulator.await.expect("an emulator"), Options::default()).await

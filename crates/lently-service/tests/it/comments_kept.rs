@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn emulator(data: Data, latency: Latency, quota_units: u64) -> Arc<Emulator> {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    let config = EmulatorConfig { listen, data, latency, quota_units, api_key: None };
+    let config =
+        EmulatorConfig { listen, data, latency, quota_units, statistics_units: 10_000, api_key: None };
     Arc::new(Emulator::start(config).await.expect("an emulator"))
 }
 

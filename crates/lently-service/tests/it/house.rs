@@ -82,6 +82,7 @@ impl House {
             data: Data::samples(),
             latency: options.latency,
             quota_units: 10_000,
+            statistics_units: 10_000,
             api_key: Some("test-key".to_owned()),
         })
         .await

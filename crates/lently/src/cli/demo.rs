@@ -46,6 +46,7 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
         data: Data::samples(),
         latency: LATENCY,
         quota_units: 10_000,
+        statistics_units: 10_000,
         api_key: Some(KEY.to_owned()),
     })
     .await

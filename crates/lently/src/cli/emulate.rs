@@ -62,6 +62,7 @@ pub(super) async fn run(args: Args) -> Result<(), CliError> {
             gemini: Duration::from_millis(args.latency_gemini),
         },
         quota_units: args.quota_units,
+        statistics_units: 10_000,
         api_key: args.api_key,
     })
     .await

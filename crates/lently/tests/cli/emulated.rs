@@ -22,6 +22,7 @@ pub(crate) async fn emulated() -> (Emulator, Machine) {
         data: Data::samples(),
         latency: Latency::default(),
         quota_units: 10_000,
+        statistics_units: 10_000,
         api_key: Some("test-key".to_owned()),
     })
     .await

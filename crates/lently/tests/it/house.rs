@@ -114,6 +114,7 @@ impl House {
             data: Data::samples(),
             latency: options.latency,
             quota_units: options.quota_units,
+            statistics_units: 10_000,
             api_key: Some(YOUTUBE_KEY.to_owned()),
         })
         .await

@@ -42,6 +42,7 @@ pub(super) async fn run(json: bool, terminal: Terminal) -> Result<(), CliError> 
         data: Data::samples(),
         latency: SERVICES_LATENCY,
         quota_units: 10_000,
+        statistics_units: 10_000,
         api_key: Some(KEY.to_owned()),
     })
     .await

@@ -74,6 +74,8 @@ impl Replay {
             data: Data::of_world(Arc::clone(&world), super::workload::START),
             latency: Latency::default(),
             quota_units: u64::MAX,
+            // Counted by the day in the report; the emulator would take all days for one.
+            statistics_units: u64::MAX,
             api_key: None,
         })
         .await
