@@ -3,6 +3,7 @@
 
 mod category;
 mod evaluate;
+mod folded;
 mod language;
 mod local;
 mod model;
@@ -16,6 +17,7 @@ mod vader;
 
 pub use self::{
     evaluate::{ClassScore, Evaluation, evaluate},
+    folded::folded,
     local::LocalEngine,
     model::{
         Asked, Bucket, Category, CategoryCount, Claim, Comment, Commenter, Coverage, JudgedBy, LanguageCount,

@@ -59,6 +59,9 @@ pub enum ServiceError {
     /// The caller wanted nothing fetched, and no tier has what would do. Asking without `only-if-cached` helps.
     #[error("no tier has it, and `only-if-cached` asks for nothing to be fetched")]
     NotCached,
+    /// This node's store does not have the comments of the analysis: another node made it, or an earlier version. Making it anew helps.
+    #[error("the comments of this analysis are not kept here; make it anew")]
+    CommentsNotKept,
     /// The process is stopping, or the work was lost to a defect. A retry helps, here or on another node.
     #[error("the work was interrupted before it ended")]
     Interrupted,
@@ -92,6 +95,7 @@ impl ServiceError {
             Self::TimedOut => "timed-out",
             Self::Interrupted => "interrupted",
             Self::NotCached => "not-cached",
+            Self::CommentsNotKept => "comments-not-kept",
             Self::Store(_) => "store-unavailable",
             Self::Cache(_) => "cache-unavailable",
             Self::Internal { .. } => "internal",
@@ -106,6 +110,7 @@ impl ServiceError {
             Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => true,
             Self::NotFound
             | Self::NotCached
+            | Self::CommentsNotKept
             | Self::Invalid { .. }
             | Self::PlanLimit { .. }
             | Self::EngineUnavailable { .. }

@@ -25,6 +25,7 @@ use crate::body::AnalysisBody;
 use crate::economy::Economy;
 use crate::engine::{Engine, Engines};
 use crate::error::ServiceError;
+use crate::filter::{self, CommentFilter, CommentPage, PageRequest};
 use crate::gemini::{CachedGemini, Ground};
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Left, Runs};
@@ -382,6 +383,20 @@ impl Lently {
                 judged::join(judged::unpack(&packed)?, verdicts)
             })
             .await
+    }
+
+    /// Picks a page of the comments of an analysis.
+    ///
+    /// # Errors
+    /// [`ServiceError::CommentsNotKept`], and what [`select`](crate::filter::select) refuses.
+    pub async fn find_comments(
+        &self,
+        answer: &AnalysisAnswer,
+        filter: CommentFilter,
+        page: PageRequest,
+    ) -> Result<CommentPage, ServiceError> {
+        let comments = self.judged_comments(answer).await?.ok_or(ServiceError::CommentsNotKept)?;
+        self.inner.engines.blocking(move || filter::select(comments, &filter, page)).await?
     }
 
     /// How far an analysis is, while it is being made.

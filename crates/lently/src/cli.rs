@@ -5,6 +5,7 @@ mod analyze;
 mod bench;
 mod cache;
 mod client;
+mod comments;
 mod demo;
 mod doctor;
 mod emulate;
@@ -15,6 +16,7 @@ mod ledger;
 mod retention;
 mod serve;
 mod simulate;
+mod wanted;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -64,6 +66,8 @@ enum Color {
 enum Command {
     /// Analyze videos or files of comments.
     Analyze(analyze::Args),
+    /// Search and filter the comments behind an analysis.
+    Comments(comments::Args),
     /// Tell what an analysis would cost, and spend nothing.
     Estimate(estimate::Args),
     /// Tell how well an engine judges, by a file of labelled comments.
@@ -195,6 +199,7 @@ pub fn run() -> ExitCode {
     let result = runtime.block_on(async {
         let result = match cli.command {
             Command::Analyze(args) => analyze::run(args, terminal).await,
+            Command::Comments(args) => comments::run(args, terminal).await,
             Command::Estimate(args) => estimate::run(args).await,
             Command::Evaluate(args) => evaluate::run(args, terminal).await,
             Command::Ledger(args) => ledger::run(args).await,

@@ -15,6 +15,7 @@ mod youtube;
 
 mod auth;
 mod cached;
+mod comments;
 mod controls;
 mod error;
 mod extract;

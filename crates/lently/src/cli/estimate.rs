@@ -1,12 +1,9 @@
 //! `lently estimate`: what an analysis would cost, before it is begun. It spends nothing.
 
 use lently_analysis::grouped;
-use lently_service::{AnalysisRequest, AnalysisSource, EngineChoice, Estimate};
-use lently_upstream::CommentOrder;
+use lently_service::Estimate;
 
-use super::{
-    CliError, analyze::parse_max_comments, chain, configured, input::Input, ledger::dollars, print, tell,
-};
+use super::{CliError, chain, configured, input::Input, ledger::dollars, print, tell, wanted::Wanted};
 use crate::{app::App, report::clean};
 
 const EXAMPLES: &str = "\
@@ -23,24 +20,15 @@ pub(super) struct Args {
     /// Addresses or ids of videos, or files of comments.
     #[arg(required = true, value_name = "URL|ID|FILE")]
     inputs: Vec<String>,
-    /// How many comments to read at most [default: 100 of a video, all of a file].
-    #[arg(long, value_name = "N", value_parser = parse_max_comments)]
-    max_comments: Option<u32>,
-    /// Which comments come first: relevance or time.
-    #[arg(long, default_value_t = CommentOrder::Relevance)]
-    order: CommentOrder,
-    /// Who would judge: auto (Gemini where a key is set, else local), gemini or local.
-    #[arg(long, default_value_t = EngineChoice::Auto)]
-    engine: EngineChoice,
-    /// Read the replies to a video's comments, too.
-    #[arg(long)]
-    replies: bool,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Print JSON: one object a line for each input.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) async fn run(args: Args) -> Result<(), CliError> {
+    args.wanted.check(&args.inputs)?;
     let app = App::open_for_command(configured(true)?).await.map_err(|error| CliError::of(&error))?;
     let (mut failed, mut result) = (false, Ok(()));
     for text in &args.inputs {
@@ -62,16 +50,7 @@ pub(super) async fn run(args: Args) -> Result<(), CliError> {
 
 async fn estimate(app: &App, args: &Args, text: &str) -> Result<Estimate, String> {
     let source = Input::read(text)?.source()?;
-    let of_file = matches!(source, AnalysisSource::Dump { .. });
-    let request = AnalysisRequest {
-        max_comments: args.max_comments.unwrap_or(if of_file { u32::MAX } else { 100 }),
-        order: args.order,
-        include_replies: args.replies || of_file,
-        engine: args.engine,
-        language: None,
-        source,
-    };
-    app.lently.estimate(&app.user(), &request).await.map_err(|error| chain(&error))
+    app.lently.estimate(&app.user(), &args.wanted.request(source)).await.map_err(|error| chain(&error))
 }
 
 fn show(args: &Args, input: &str, estimate: &Estimate) -> Result<(), CliError> {

@@ -1,5 +1,7 @@
 //! Analyses over HTTP: start, read, list, erase.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -42,6 +44,9 @@ pub(super) struct StartBody {
     #[serde(default)]
     language: Option<String>,
 }
+
+/// After which time a client may look again.
+const NOT_READY_RETRY: Duration = Duration::from_secs(1);
 
 pub(super) const fn default_max_comments() -> u32 {
     100
@@ -148,7 +153,7 @@ fn running(id: &AnalysisId, progress: Progress) -> Response {
         links,
     };
     let mut response = Json(body).into_response();
-    CacheStatus::Begun.insert(response.headers_mut(), std::time::Duration::ZERO);
+    CacheStatus::Begun.insert(response.headers_mut(), Duration::ZERO);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
@@ -175,6 +180,19 @@ pub(super) async fn read(
                 .into_response()
         }
     })
+}
+
+/// What is told to whoever wants more of an analysis than there is yet: 409.
+pub(super) fn not_ready(state: AnalysisState) -> Problem {
+    let conflict = |detail: String| Problem::new(StatusCode::CONFLICT, "not-ready", detail);
+    match state {
+        AnalysisState::Failed { code, message } => {
+            conflict(format!("the analysis failed: {message}")).with("failure", code)
+        }
+        AnalysisState::Running(_) | AnalysisState::Ready(_) => {
+            conflict("the analysis is still being made".to_owned()).retry_after(NOT_READY_RETRY)
+        }
+    }
 }
 
 /// Erases an analysis from the user's history.

@@ -3,6 +3,7 @@
 mod analyze;
 mod bench;
 mod cache;
+mod comments;
 mod doctor;
 mod emulated;
 mod evaluate;

@@ -5,6 +5,7 @@ mod house;
 mod admin;
 mod analyses;
 mod caching;
+mod comments;
 mod freshness;
 mod ledger;
 mod outage;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Told;
 use crate::{
     app::App,
-    cli::{CliError, Terminal, analyze::parse_max_comments, tell},
+    cli::{CliError, Terminal, tell, wanted::parse_count},
     http::Warming,
     report::clean,
 };
@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     most_asked: u32,
     /// How many comments of each.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_max_comments)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_count)]
     max_comments: u32,
     /// Which comments come first: relevance or time.
     #[arg(long, default_value_t = CommentOrder::Relevance)]
