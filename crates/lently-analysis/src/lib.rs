@@ -2,6 +2,7 @@
 //! read. Pure: no file, no network, no clock.
 
 mod category;
+mod compare;
 mod evaluate;
 mod folded;
 mod language;
@@ -16,6 +17,7 @@ mod tokens;
 mod vader;
 
 pub use self::{
+    compare::{Comparison, ShareChange, ThemeChange, compare},
     evaluate::{ClassScore, Evaluation, evaluate},
     folded::folded,
     local::LocalEngine,

@@ -2,7 +2,7 @@
 //! callers splice in front. It holds nothing of who asked.
 
 use jiff::Timestamp;
-use lently_analysis::{Category, JudgedBy, Report, Sentiment, Verdict};
+use lently_analysis::{Category, Comparison, JudgedBy, Report, Sentiment, Verdict};
 use lently_cache::Cost;
 use lently_upstream::{CommentOrder, Video, VideoId};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub struct AnalysisBody {
     pub engine: BodyEngine,
     /// The counted facts and the summary.
     pub report: Report,
+    /// What has changed since it was made last; `None` the first time.
+    #[serde(default)]
+    pub since: Option<BodySince>,
     /// The judgment on each comment.
     pub verdicts: Vec<BodyVerdict>,
     /// What making it took.
@@ -166,6 +169,19 @@ pub struct JudgedCounts {
     pub gemini: u64,
     /// By the local engine.
     pub local: u64,
+}
+
+/// What has changed since the same analysis was made last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BodySince {
+    /// When that was.
+    pub created_at: Timestamp,
+    /// Comments that are read now and were not then: they have come since, or are ranked higher.
+    pub new_comments: u64,
+    /// Comments that were read then and are not now: they are deleted, or ranked lower.
+    pub gone_comments: u64,
+    /// How the counted facts have changed.
+    pub changes: Comparison,
 }
 
 /// The judgment on one comment.

@@ -102,7 +102,7 @@ impl Lently {
         }
         estimate.seconds = self.seconds(&estimate).await;
         self.ledger().refresh().await;
-        self.compare(user, request, &mut estimate).await;
+        self.weigh(user, request, &mut estimate).await;
         Ok(estimate)
     }
 
@@ -158,7 +158,7 @@ impl Lently {
     }
 
     /// Sets beside it what may be spent.
-    async fn compare(&self, user: &UserId, request: &AnalysisRequest, estimate: &mut Estimate) {
+    async fn weigh(&self, user: &UserId, request: &AnalysisRequest, estimate: &mut Estimate) {
         let left = self.ledger().left(Bucket::Shared, Purpose::Analysis);
         if estimate.shared_units > left {
             estimate.allowed = false;

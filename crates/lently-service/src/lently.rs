@@ -4,6 +4,7 @@
 //! what was erased.
 
 mod access;
+mod comparing;
 mod erasing;
 mod judging;
 mod making;
@@ -42,6 +43,7 @@ use crate::ttl::CacheTtl;
 use crate::youtube::{CachedYouTubeService, YouTubeParts};
 
 use access::Access;
+pub use comparing::{AnalysisVersion, COMPARED_MAX, Compared, ComparedAnalysis, Difference, When};
 pub use erasing::Erasure;
 pub use judging::JudgedTexts;
 pub use users::{Usage, UserInvalidation};

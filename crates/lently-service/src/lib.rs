@@ -35,6 +35,7 @@ mod popularity;
 mod purse;
 pub mod retention;
 mod run;
+mod since;
 pub mod store;
 mod tombstones;
 pub mod warming;
@@ -43,7 +44,9 @@ pub mod lently;
 
 pub use analysis::{AnalysisAnswer, AnswerSource, CachedAnalysisService};
 pub use author::Author;
-pub use body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, BodyWords, JudgedCounts};
+pub use body::{
+    AnalysisBody, BodyEngine, BodyRequest, BodySince, BodySource, BodyVerdict, BodyWords, JudgedCounts,
+};
 pub use cached::Cached;
 pub use economy::Economy;
 pub use error::ServiceError;
@@ -54,7 +57,8 @@ pub use judged::JudgedComment;
 pub use keys::{CacheKeys, EntryKind};
 pub use ledger::{Budgets, FreshnessSteps, Ledger, LedgerReport, Payer, Purpose, RefreshBudget, UserReport};
 pub use lently::{
-    AnalysisState, Erasure, JudgedTexts, Lently, ServiceConfig, Spending, Started, Usage, UserInvalidation,
+    AnalysisState, AnalysisVersion, Compared, ComparedAnalysis, Difference, Erasure, JudgedTexts, Lently,
+    ServiceConfig, Spending, Started, Usage, UserInvalidation, When,
 };
 pub use pattern::{PatternInvalidation, PatternMeasure};
 pub use plan::{PlanLimits, UserPlan};

@@ -26,7 +26,8 @@ use crate::ledger::{Job, Ledger, Payer as LedgerPayer, Purpose};
 use crate::progress::{Progress, Stage};
 use crate::purse::Purse;
 use crate::request::{AnalysisRequest, AnalysisSource};
-use crate::store::{Store, StoredAnalysis, between, later};
+use crate::since::Before;
+use crate::store::{EarlierAnalysis, Store, StoredAnalysis, between, later};
 use crate::ttl::RETENTION;
 use crate::youtube::{CachedYouTubeService, Comments, CommentsRequest, Doubt, PREMATURE_FRESH};
 
@@ -47,6 +48,14 @@ pub(crate) struct Maker {
     pub store: Store,
     pub ledger: Ledger,
     pub clock: Clock,
+}
+
+/// What the store keeps beside an analysis.
+struct Beside {
+    /// Its comments.
+    packed: Option<Vec<u8>>,
+    /// What it said before.
+    earlier: Option<EarlierAnalysis>,
 }
 
 /// The comments to judge and where they are from.
@@ -118,6 +127,8 @@ impl Maker {
         cost.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let degraded = judged.degraded.or(summary.degraded);
         let fresh = self.fresh(material.premature, degraded.as_ref());
+        let before = Before::load(&self.store, id).await;
+        let since = before.as_ref().map(|before| before.since(&report, &bodies));
         let body = AnalysisBody {
             analysis_id: id.clone(),
             status: "completed".to_owned(),
@@ -143,10 +154,12 @@ impl Maker {
                 degraded: degraded.map(|degraded| degraded.reason),
             },
             report,
+            since,
             verdicts: bodies,
             cost,
         };
-        self.keep(&body, packed, fresh, retain_until, run).await
+        let beside = Beside { packed, earlier: before.and_then(Before::into_earlier) };
+        self.keep(&body, beside, fresh, retain_until, run).await
     }
 
     /// The same, for what the ledger is to say of its expenses.
@@ -168,7 +181,7 @@ impl Maker {
     async fn keep(
         &self,
         body: &AnalysisBody,
-        packed: Option<Vec<u8>>,
+        beside: Beside,
         fresh: Duration,
         retain_until: Timestamp,
         run: &Run,
@@ -201,7 +214,9 @@ impl Maker {
                     tracing::warn!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "summary not erased");
                 }
             }
-        } else if let Err(error) = self.store.save_analysis(&stored, packed.as_deref()).await {
+        } else if let Err(error) =
+            self.store.save_analysis(&stored, beside.packed.as_deref(), beside.earlier.as_ref()).await
+        {
             tracing::error!(analysis_id = %stored.id, error = &error as &dyn std::error::Error, "analysis not kept in the store");
         }
         let retain = Some(between(body.created_at, retain_until));

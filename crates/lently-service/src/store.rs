@@ -4,6 +4,7 @@
 
 mod answers;
 mod asked;
+mod earlier;
 mod erased;
 mod erasing;
 mod ledger;
@@ -31,6 +32,7 @@ use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 
 pub(crate) use answers::{About, Origin, PaidAnswer};
+pub(crate) use earlier::EarlierAnalysis;
 pub(crate) use erased::{Erased, TOMBSTONES_MAX};
 pub(crate) use ledger::Line;
 pub use retention::{PartReport, StorePart};
@@ -217,11 +219,12 @@ impl Store {
         Ok(pool)
     }
 
-    /// Keeps an analysis with its packed comments, replacing an older one of the same id.
+    /// Keeps an analysis with its packed comments, replacing an older one of the same id, which may be kept as an earlier version.
     pub(crate) async fn save_analysis(
         &self,
         analysis: &StoredAnalysis,
         packed: Option<&[u8]>,
+        earlier: Option<&EarlierAnalysis>,
     ) -> Result<(), ServiceError> {
         let cost = serde_json::to_string(&analysis.cost)
             .map_err(|error| ServiceError::internal("a cost cannot be written", error))?;
@@ -242,6 +245,9 @@ impl Store {
         .bind(millis(analysis.retain_until))
         .execute(&mut *writing)
         .await?;
+        if let Some(earlier) = earlier {
+            earlier::keep(&mut writing, &analysis.id, earlier).await?;
+        }
         if let Some(packed) = packed {
             sqlx::query("INSERT INTO analysis_comments (analysis_id, packed) VALUES (?1, ?2)")
                 .bind(analysis.id.as_str())

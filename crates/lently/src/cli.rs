@@ -6,6 +6,7 @@ mod bench;
 mod cache;
 mod client;
 mod comments;
+mod compare;
 mod demo;
 mod doctor;
 mod emulate;
@@ -68,6 +69,8 @@ enum Command {
     Analyze(analyze::Args),
     /// Search and filter the comments behind an analysis.
     Comments(comments::Args),
+    /// Compare several videos, or one with what it was.
+    Compare(compare::Args),
     /// Tell what an analysis would cost, and spend nothing.
     Estimate(estimate::Args),
     /// Tell how well an engine judges, by a file of labelled comments.
@@ -200,6 +203,7 @@ pub fn run() -> ExitCode {
         let result = match cli.command {
             Command::Analyze(args) => analyze::run(args, terminal).await,
             Command::Comments(args) => comments::run(args, terminal).await,
+            Command::Compare(args) => compare::run(args, terminal).await,
             Command::Estimate(args) => estimate::run(args).await,
             Command::Evaluate(args) => evaluate::run(args, terminal).await,
             Command::Ledger(args) => ledger::run(args).await,

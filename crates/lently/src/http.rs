@@ -16,6 +16,7 @@ mod youtube;
 mod auth;
 mod cached;
 mod comments;
+mod compare;
 mod controls;
 mod error;
 mod extract;

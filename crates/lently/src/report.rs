@@ -2,6 +2,7 @@
 //! stripped of everything that could steer a terminal.
 
 mod over_time;
+mod since;
 mod text;
 
 use std::fmt::Write as _;
@@ -52,6 +53,10 @@ pub fn render(body: &AnalysisBody, served: &Served, paint: Paint) -> String {
     section(&mut out, "Summary", paint);
     for line in text::wrapped(&clean(&report.summary), WIDTH) {
         line_of(&mut out, &line);
+    }
+    if let Some(since) = &body.since {
+        section(&mut out, "Since it was analyzed last", paint);
+        since::lines(since).iter().for_each(|line| line_of(&mut out, line));
     }
     foot(&mut out, body, served, paint);
     out

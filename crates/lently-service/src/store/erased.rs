@@ -4,7 +4,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteExecutor};
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::answers::take_summaries;
-use super::{BUSY_TIMEOUT, Store, millis};
+use super::{BUSY_TIMEOUT, Store, earlier, millis};
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 
@@ -50,6 +50,7 @@ impl Store {
                     .bind(id.as_str())
                     .execute(&mut *transaction)
                     .await?;
+                earlier::erase(&mut transaction, id).await?;
                 sqlx::query("INSERT OR REPLACE INTO tombstones (analysis_id, erased_at) VALUES (?1, ?2)")
                     .bind(id.as_str())
                     .bind(now)

@@ -1,13 +1,14 @@
 //! Erasing by what it is about: a video, or an author. What was erased of analyses leaves tombstones, as with
 //! [`erase`](Store::erase); histories stay, for they hold nothing of YouTube's.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use lently_upstream::{Comment, CommentOrder, VideoId};
 
 use super::answers::take_summaries;
 use super::shelves::{digest_of, json, write};
-use super::{Store, millis};
+use super::{Store, earlier, millis};
 use crate::author::{Author, Traces};
 use crate::error::ServiceError;
 use crate::ids::AnalysisId;
@@ -50,6 +51,7 @@ impl Store {
             .bind(erased_at)
             .execute(&mut *transaction)
             .await?;
+        earlier::erase(&mut transaction, id).await?;
         let summaries = take_summaries(&mut *transaction, id).await?;
         transaction.commit().await?;
         Ok(ErasedAnalysis { erased_at, summaries })
@@ -83,7 +85,7 @@ impl Store {
             .bind(BODIES_AT_ONCE)
             .fetch_all(self.pool().await?)
             .await?;
-            let Some((last, _, _)) = rows.last() else { return Ok(found) };
+            let Some((last, _, _)) = rows.last() else { break };
             after.clone_from(last);
             for (id, body, packed) in &rows {
                 let comments = packed.as_deref().map(judged::unpack);
@@ -96,6 +98,26 @@ impl Store {
                 }
                 tokio::task::yield_now().await;
             }
+        }
+        // Their comments are known by now, and an earlier version has no list of its own.
+        let (mut found, mut after) = (BTreeSet::from_iter(found), String::new());
+        loop {
+            let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(
+                "SELECT analysis_id || ' ' || day AS place, body FROM earlier_analyses WHERE place > ?1 \
+                 ORDER BY place LIMIT ?2",
+            )
+            .bind(&after)
+            .bind(BODIES_AT_ONCE)
+            .fetch_all(self.pool().await?)
+            .await?;
+            let Some((last, _)) = rows.last() else { return Ok(found.into_iter().collect()) };
+            after.clone_from(last);
+            for (place, body) in &rows {
+                if traces.are_in(body) {
+                    found.insert(place.split(' ').next().unwrap_or_default().parse()?);
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 

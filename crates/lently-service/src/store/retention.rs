@@ -30,6 +30,8 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub enum StorePart {
     /// Finished analyses: YouTube's titles and numbers, quoted comments, and what was derived of them.
     Analyses,
+    /// What analyses said before they were made anew.
+    Earlier,
     /// What Gemini wrote about counted facts; it may quote.
     Summaries,
     /// Gemini's verdicts by the hash of a text. The text is not there.
@@ -50,8 +52,9 @@ pub enum StorePart {
 
 impl StorePart {
     /// All of them, in the order in which they are swept and told.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Analyses,
+        Self::Earlier,
         Self::Summaries,
         Self::Verdicts,
         Self::Comments,
@@ -66,6 +69,7 @@ impl StorePart {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Analyses => "analyses",
+            Self::Earlier => "earlier_analyses",
             Self::Summaries => "summaries",
             Self::Verdicts => "verdicts",
             Self::Comments => "comments",
@@ -79,13 +83,14 @@ impl StorePart {
 
     /// Whether rows hold what YouTube gave. A verdict is derived from it, and holds none of it.
     pub const fn is_from_youtube(self) -> bool {
-        matches!(self, Self::Analyses | Self::Summaries | Self::Comments)
+        matches!(self, Self::Analyses | Self::Earlier | Self::Summaries | Self::Comments)
     }
 
     /// The longest that a row stays.
     pub const fn kept_for(self) -> Duration {
         match self {
             Self::Analyses
+            | Self::Earlier
             | Self::Summaries
             | Self::Verdicts
             | Self::Comments
@@ -103,6 +108,10 @@ impl StorePart {
             Self::Analyses => {
                 "DELETE FROM analyses WHERE rowid IN \
                  (SELECT rowid FROM analyses WHERE retain_until <= ?1 LIMIT ?2)"
+            }
+            Self::Earlier => {
+                "DELETE FROM earlier_analyses WHERE rowid IN \
+                 (SELECT rowid FROM earlier_analyses WHERE retain_until <= ?1 LIMIT ?2)"
             }
             Self::Summaries => {
                 "DELETE FROM answers WHERE (kind, engine, model, prompt_version, hash) IN \
@@ -143,6 +152,10 @@ impl StorePart {
             Self::Analyses => {
                 "SELECT COUNT(*), COUNT(*) FILTER (WHERE retain_until <= ?1), MIN(retain_until) FROM analyses"
             }
+            Self::Earlier => {
+                "SELECT COUNT(*), COUNT(*) FILTER (WHERE retain_until <= ?1), MIN(retain_until) \
+                 FROM earlier_analyses"
+            }
             Self::Summaries => {
                 "SELECT COUNT(*), COUNT(*) FILTER (WHERE retain_until <= ?1), MIN(retain_until) \
                  FROM answers WHERE kind = 'summary'"
@@ -180,7 +193,9 @@ impl StorePart {
     /// What rows are due by.
     fn due(self, now: Timestamp) -> Due {
         match self {
-            Self::Analyses | Self::Summaries | Self::Verdicts | Self::Comments => Due::Time(millis(now)),
+            Self::Analyses | Self::Earlier | Self::Summaries | Self::Verdicts | Self::Comments => {
+                Due::Time(millis(now))
+            }
             Self::History | Self::Tombstones | Self::Usage => {
                 Due::Time(millis(earlier(now, self.kept_for())))
             }
@@ -191,7 +206,7 @@ impl StorePart {
 
     /// Whether the oldest is told by when it is due and not by when it was written.
     const fn tells_end(self) -> bool {
-        matches!(self, Self::Analyses | Self::Summaries | Self::Verdicts | Self::Comments)
+        matches!(self, Self::Analyses | Self::Earlier | Self::Summaries | Self::Verdicts | Self::Comments)
     }
 }
 

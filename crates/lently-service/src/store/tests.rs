@@ -31,7 +31,7 @@ fn analysis(name: &str, clock: &Clock) -> StoredAnalysis {
 async fn an_analysis_is_kept_for_28_days_and_not_longer() {
     let (store, clock) = store();
     let kept = analysis("a", &clock);
-    store.save_analysis(&kept, None).await.expect("saved");
+    store.save_analysis(&kept, None, None).await.expect("saved");
     clock.advance(RETENTION - Duration::from_secs(1));
     let found = store.load_analysis(&kept.id).await.expect("read").expect("there");
     assert_eq!(found.body, kept.body);
@@ -43,9 +43,9 @@ async fn an_analysis_is_kept_for_28_days_and_not_longer() {
 #[tokio::test]
 async fn what_is_beyond_its_retention_is_deleted_by_a_sweep() {
     let (store, clock) = store();
-    store.save_analysis(&analysis("old", &clock), None).await.expect("saved");
+    store.save_analysis(&analysis("old", &clock), None, None).await.expect("saved");
     clock.advance(RETENTION);
-    store.save_analysis(&analysis("new", &clock), None).await.expect("saved");
+    store.save_analysis(&analysis("new", &clock), None, None).await.expect("saved");
     store.sweep().await.expect("swept");
     let (rows,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM analyses")
         .fetch_one(store.pool().await.expect("a pool"))
@@ -60,7 +60,7 @@ async fn a_history_is_the_users_own_and_continues_where_it_stopped() {
     for name in ["a", "b", "c"] {
         let analysis = analysis(name, &clock);
         store.link(&user("ann"), &analysis.id).await.expect("linked");
-        store.save_analysis(&analysis, None).await.expect("saved");
+        store.save_analysis(&analysis, None, None).await.expect("saved");
         clock.advance(Duration::from_secs(60));
     }
     let first = store.list(&user("ann"), 2, None).await.expect("a list");
@@ -76,7 +76,7 @@ async fn a_history_is_in_the_order_of_the_latest_requests() {
     for name in ["a", "b", "a"] {
         let analysis = analysis(name, &clock);
         store.link(&user("ann"), &analysis.id).await.expect("linked");
-        store.save_analysis(&analysis, None).await.expect("saved");
+        store.save_analysis(&analysis, None, None).await.expect("saved");
         clock.advance(Duration::from_secs(60));
     }
     let list = store.list(&user("ann"), 10, None).await.expect("a list");
@@ -88,7 +88,7 @@ async fn a_history_is_in_the_order_of_the_latest_requests() {
 async fn erasing_removes_the_analysis_with_its_last_reader() {
     let (store, clock) = store();
     let kept = analysis("a", &clock);
-    store.save_analysis(&kept, None).await.expect("saved");
+    store.save_analysis(&kept, None, None).await.expect("saved");
     for name in ["ann", "bob"] {
         store.link(&user(name), &kept.id).await.expect("linked");
     }
@@ -126,7 +126,7 @@ async fn a_tombstone_stands_until_it_is_lifted_and_not_beyond_the_retention() {
 async fn an_expired_analysis_stays_readable_and_is_no_longer_fresh() {
     let (store, clock) = store();
     let kept = analysis("a", &clock);
-    store.save_analysis(&kept, None).await.expect("saved");
+    store.save_analysis(&kept, None, None).await.expect("saved");
     assert!(store.expire_analysis(&kept.id).await.expect("expired"));
     let found = store.load_analysis(&kept.id).await.expect("read").expect("there");
     assert!(found.fresh_until <= clock.now());
@@ -137,7 +137,7 @@ async fn an_expired_analysis_stays_readable_and_is_no_longer_fresh() {
 async fn fresh_analyses_come_in_pages_and_each_once() {
     let (store, clock) = store();
     for name in ["a", "b", "c"] {
-        store.save_analysis(&analysis(name, &clock), None).await.expect("saved");
+        store.save_analysis(&analysis(name, &clock), None, None).await.expect("saved");
     }
     store.expire_analysis(&AnalysisId::derive(&["b"])).await.expect("expired");
     let (mut after, mut seen) = (None, Vec::new());
@@ -198,7 +198,7 @@ async fn several_processes_may_open_a_new_file_at_once() {
     let opened = futures::future::join_all(stores.iter().map(Store::ping)).await;
     assert!(opened.iter().all(Result::is_ok), "{opened:?}");
     let kept = analysis("a", &clock);
-    stores[0].save_analysis(&kept, None).await.expect("saved");
+    stores[0].save_analysis(&kept, None, None).await.expect("saved");
     assert!(stores[3].load_analysis(&kept.id).await.expect("read").is_some());
 }
 
@@ -225,7 +225,7 @@ async fn the_comments_of_an_analysis_live_as_long_as_it_does() {
     let kept = analysis("a", &clock);
     // Made anew it has others, or none.
     for packed in [Some(&b"first"[..]), Some(b"second"), None, Some(b"third")] {
-        store.save_analysis(&kept, packed).await.expect("saved");
+        store.save_analysis(&kept, packed, None).await.expect("saved");
         assert_eq!(store.load_comments(&kept.id).await.expect("read").as_deref(), packed);
     }
     store.erase_analysis(&kept.id).await.expect("erased");

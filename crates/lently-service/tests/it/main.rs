@@ -18,6 +18,7 @@ mod retention;
 mod stale;
 mod users;
 mod verdicts;
+mod versions;
 
 /// A module that is not named above would never run.
 #[test]

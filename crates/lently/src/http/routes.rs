@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    analysis, auth, cache_admin, comments, error::Problem, guard, idempotency::IdempotencyKeys, ledger,
-    observe, retention, system, usage, warm, youtube,
+    analysis, auth, cache_admin, comments, compare, error::Problem, guard, idempotency::IdempotencyKeys,
+    ledger, observe, retention, system, usage, warm, youtube,
 };
 use crate::app::App;
 
@@ -74,6 +74,7 @@ fn routes() -> Vec<Route> {
         get(User, "/api/analysis/{analysis_id}", "a result, or how far it is", analysis::read),
         delete(User, "/api/analysis/{analysis_id}", "erase an analysis from your history", analysis::erase),
         get(User, "/api/analysis/{analysis_id}/comments", "the comments behind an analysis, searched and filtered", comments::find),
+        get(User, "/api/compare", "analyses side by side, of several videos or of one at two times", compare::compare),
         get(User, "/api/analyses", "your analyses, the latest first", analysis::list),
         get(User, "/api/usage", "your plan, what you used of it, and what you spent today", usage::read),
         // Users: YouTube's data.

@@ -4,6 +4,7 @@ mod analyze;
 mod bench;
 mod cache;
 mod comments;
+mod compare;
 mod doctor;
 mod emulated;
 mod evaluate;

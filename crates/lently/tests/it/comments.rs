@@ -66,3 +66,19 @@ async fn what_is_still_being_made_has_no_comments_yet() {
     let told = house.get(&path).await.problem(409, "not-ready");
     assert_eq!(told["detail"], "the analysis is still being made");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn analyses_are_compared_by_their_ids() {
+    let house = House::open().await;
+    let id = |answer: &serde_json::Value| answer["analysis_id"].as_str().expect("an id").to_owned();
+    let one = id(&house.analyze(plain()).await.expect(200).json());
+    let other = id(&house.analyze(crate::house::sample("masa madre")).await.expect(200).json());
+    let told = house.get(&format!("/api/compare?ids={one},{other}")).await.expect(200).json();
+    assert_eq!(told["analyses"].as_array().map(Vec::len), Some(2));
+    assert_eq!(told["differences"][0]["analysis_id"], other.as_str());
+    let missing =
+        house.get(&format!("/api/compare?ids={one},{other}@earlier")).await.problem(422, "invalid-request");
+    assert_eq!(missing["field"], "ids");
+    house.get(&format!("/api/compare?ids={one}")).await.problem(422, "invalid-request");
+    house.get("/api/compare?ids=x,y").await.problem(422, "invalid-request");
+}

@@ -58,7 +58,7 @@ async fn keep_analysis(store: &Store, clock: &Clock, name: &str, left: Duration)
         fresh_until: clock.now(),
         retain_until: later(clock.now(), left),
     };
-    store.save_analysis(&analysis, None).await.expect("saved");
+    store.save_analysis(&analysis, None, None).await.expect("saved");
     analysis.id
 }
 
