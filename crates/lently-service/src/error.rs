@@ -59,6 +59,9 @@ pub enum ServiceError {
     /// The caller wanted nothing fetched, and no tier has what would do. Asking without `only-if-cached` helps.
     #[error("no tier has it, and `only-if-cached` asks for nothing to be fetched")]
     NotCached,
+    /// Whoever asked for it has canceled it. What was paid for is kept, and asking again goes on from there.
+    #[error("it was canceled; what was read and judged by then is kept")]
+    Canceled,
     /// This node's store does not have the comments of the analysis: another node made it, or an earlier version. Making it anew helps.
     #[error("the comments of this analysis are not kept here; make it anew")]
     CommentsNotKept,
@@ -94,6 +97,7 @@ impl ServiceError {
             Self::Busy { .. } => "busy",
             Self::TimedOut => "timed-out",
             Self::Interrupted => "interrupted",
+            Self::Canceled => "canceled",
             Self::NotCached => "not-cached",
             Self::CommentsNotKept => "comments-not-kept",
             Self::Store(_) => "store-unavailable",
@@ -107,7 +111,12 @@ impl ServiceError {
         match self {
             Self::Upstream(UpstreamError::QuotaSetAside { .. }) => true,
             Self::Upstream(error) => error.is_retryable(),
-            Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => true,
+            Self::Busy { .. }
+            | Self::TimedOut
+            | Self::Interrupted
+            | Self::Canceled
+            | Self::Store(_)
+            | Self::Cache(_) => true,
             Self::NotFound
             | Self::NotCached
             | Self::CommentsNotKept
@@ -134,6 +143,8 @@ impl ServiceError {
             Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => {
                 FailureClass::Transient
             }
+            // Not remembered at all: the next one may want it.
+            Self::Canceled => FailureClass::RateLimited { retry_after: Some(Duration::ZERO) },
             _ => FailureClass::Permanent,
         };
         let detail = match &self {

@@ -39,6 +39,7 @@ pub(crate) struct Run {
     claims: Mutex<Claims>,
     keeping: AsyncMutex<Keeping>,
     about: Mutex<About>,
+    canceled: CancellationToken,
 }
 
 /// What is to become of a result, by what was said of it while it was being made. It only ever moves down this list.
@@ -77,11 +78,22 @@ impl Run {
             claims: Mutex::new(claims),
             keeping: AsyncMutex::default(),
             about: Mutex::default(),
+            canceled: CancellationToken::new(),
         }
     }
 
     pub(crate) const fn progress(&self) -> &watch::Sender<Progress> {
         &self.progress
+    }
+
+    /// Fires when nobody wants it any more.
+    pub(crate) fn canceled(&self) -> CancellationToken {
+        self.canceled.clone()
+    }
+
+    /// Ends it, at once, for nobody wants it any more.
+    pub(crate) fn cancel(&self) {
+        self.canceled.cancel();
     }
 
     /// Whose its expenses are.
@@ -233,6 +245,11 @@ impl Runs {
         lock(&self.state).failures.get(id).cloned()
     }
 
+    /// Tells those who come back for the result that it was canceled.
+    pub(crate) fn remember_canceled(&self, id: &AnalysisId) {
+        lock(&self.state).remember(id, ServiceError::Canceled);
+    }
+
     pub(crate) fn forget_failure(&self, id: &AnalysisId) {
         lock(&self.state).forget(id);
     }
@@ -302,7 +319,10 @@ impl Runs {
         let span = tracing::debug_span!("analysis.run", outcome = tracing::field::Empty);
         self.tasks.spawn(async move {
             let mut ending = ending;
-            let result = runs.carry_out(work(Arc::clone(&own)), wait_at_most).instrument(span.clone()).await;
+            let result = runs
+                .carry_out(work(Arc::clone(&own)), own.canceled(), wait_at_most)
+                .instrument(span.clone())
+                .await;
             let made = |answer: &AnalysisAnswer| if answer.cached { "cached" } else { "made" };
             span.record("outcome", result.as_ref().map_or_else(ServiceError::code, made));
             let counts = result.as_ref().is_ok_and(|answer| !answer.cached);
@@ -313,10 +333,16 @@ impl Runs {
         Ok(Joined::Started(run))
     }
 
-    async fn carry_out(&self, making: impl Future<Output = Ended>, wait_at_most: Duration) -> Ended {
+    async fn carry_out(
+        &self,
+        making: impl Future<Output = Ended>,
+        canceled: CancellationToken,
+        wait_at_most: Duration,
+    ) -> Ended {
         let _place = tokio::select! {
             place = self.places.acquire() => place.map_err(|_| ServiceError::Interrupted)?,
             () = self.stop.cancelled() => return Err(ServiceError::Interrupted),
+            () = canceled.cancelled() => return Err(ServiceError::Canceled),
             () = tokio::time::sleep(wait_at_most) => return Err(ServiceError::TimedOut),
         };
         let given_up = async {
@@ -325,6 +351,7 @@ impl Runs {
         };
         tokio::select! {
             result = making => result,
+            () = canceled.cancelled() => Err(ServiceError::Canceled),
             () = given_up => Err(ServiceError::Interrupted),
         }
     }

@@ -142,6 +142,9 @@ pub struct Spending {
     pub tokens_out: u64,
 }
 
+/// So long a cancellation waits for the end of what it ends: it comes at the next page or at once.
+const CANCELED_WITHIN: Duration = Duration::from_secs(5);
+
 impl Lently {
     /// Joins the parts. Nothing is connected or opened yet but what `cache` is.
     pub async fn open(config: ServiceConfig, cache: CacheService) -> Result<Self, ServiceError> {
@@ -429,6 +432,27 @@ impl Lently {
     ) -> Result<Vec<AnalysisListItem>, ServiceError> {
         self.inner.access.write_down(user).await;
         self.inner.store.list(user, limit, before).await
+    }
+
+    /// Takes a user out of an analysis that is being made; with the last who wants it, it ends. What was read and judged by then is kept,
+    /// so that asking again goes on from there. A call that is under way goes on, for it is paid.
+    ///
+    /// Returns whether it ended: it goes on for others who have asked for it.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`] where it is not being made, or not for this user.
+    pub async fn cancel(&self, user: &UserId, id: &AnalysisId) -> Result<bool, ServiceError> {
+        match self.inner.runs.leave(id, user) {
+            Left::Nothing => Err(ServiceError::NotFound),
+            Left::Shared => Ok(false),
+            Left::Last(run) => {
+                self.inner.runs.remember_canceled(id);
+                run.cancel();
+                // Its end is near, and then its place is free.
+                let _ = tokio::time::timeout(CANCELED_WITHIN, run.ended()).await;
+                Ok(true)
+            }
+        }
     }
 
     /// Takes an analysis out of a user's history; with the last user's, the analysis itself, from the store and every tier.

@@ -12,6 +12,7 @@ use lently_cache::{Clock, Controls, Cost, FailureClass, Fetched, Outcome, StaleR
 use lently_upstream::dump::{Dump, DumpNote};
 use lently_upstream::{Bucket, CommentOrder, HarvestEnd, HarvestProgress, VideoId};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::analysis::CachedAnalysisService;
 use crate::body::{AnalysisBody, BodyEngine, BodyRequest, BodySource, BodyVerdict, BodyWords};
@@ -29,7 +30,7 @@ use crate::request::{AnalysisRequest, AnalysisSource};
 use crate::since::Before;
 use crate::store::{EarlierAnalysis, Store, StoredAnalysis, between, later};
 use crate::ttl::RETENTION;
-use crate::youtube::{CachedYouTubeService, Comments, CommentsRequest, Doubt, PREMATURE_FRESH};
+use crate::youtube::{CachedYouTubeService, Comments, CommentsRequest, Doubt, OnPage, PREMATURE_FRESH};
 
 /// A degraded analysis is not kept for the whole hour: Gemini may be back soon.
 const DEGRADED_FRESH: Duration = Duration::from_secs(300);
@@ -85,7 +86,7 @@ impl Maker {
         let (started, progress) = (Instant::now(), run.progress());
         run.is_of_video(request.source.video_id().cloned());
         let by = run.payer();
-        let maker = self.paid_by(&by);
+        let maker = self.paid_by(&by, run.canceled());
         let (begun, limit) = (tokio::time::Instant::now(), self.analyses.policy().fetch_timeout);
         let material = maker.material(request, controls, progress).await?;
         run.has_read(&material.comments);
@@ -162,9 +163,9 @@ impl Maker {
         self.keep(&body, beside, fresh, retain_until, run).await
     }
 
-    /// The same, for what the ledger is to say of its expenses.
-    fn paid_by(&self, payer: &LedgerPayer) -> Self {
-        Self { youtube: self.youtube.paid_by(payer.clone()), ..self.clone() }
+    /// The same, for what the ledger is to say of its expenses, and until nobody wants it any more.
+    fn paid_by(&self, payer: &LedgerPayer, canceled: CancellationToken) -> Self {
+        Self { youtube: self.youtube.paid_by(payer.clone()).until(canceled), ..self.clone() }
     }
 
     /// What may soon be better is made again soon. What would only cost the same once more is not.
@@ -255,7 +256,7 @@ impl Maker {
         let total = Some(video.comment_count.map_or(most, |count| count.min(most)));
         progress.send_replace(Progress { stage: Stage::Comments, done: 0, total });
         let pages = progress.clone();
-        let on_page = Arc::new(move |page: HarvestProgress| {
+        let on_page: OnPage = Arc::new(move |page: HarvestProgress| {
             pages.send_replace(Progress { stage: Stage::Comments, done: page.read, total });
         });
         let wanted = CommentsRequest {
@@ -267,7 +268,11 @@ impl Maker {
         let job = self.set_aside(&wanted, video.comment_count, controls).await;
         let short = job.as_ref().and_then(|job| short_of(job.granted()));
         let youtube = job.as_ref().map_or_else(|| self.youtube.clone(), |job| self.youtube.out_of(job));
-        let cached = youtube.comments(&wanted, controls, on_page).await;
+        let mut cached = youtube.comments(&wanted, controls, on_page.clone()).await;
+        if matches!(cached, Err(ServiceError::Canceled)) {
+            // Another analysis was reading, and is not wanted any more; this one goes on behind its pages.
+            cached = youtube.comments(&wanted, controls, on_page).await;
+        }
         if let Some(job) = job {
             self.ledger.settle(job).await;
         }

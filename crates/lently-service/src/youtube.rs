@@ -34,6 +34,8 @@ use self::videos::{Asked, BATCHING, KnownHere, LONE, Reading, VideoSource};
 pub use self::videos::{DETAILS_LAST, KnownVideo};
 pub use self::view::Comments;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::cached::Cached;
 use crate::economy::Economy;
 use crate::error::ServiceError;
@@ -152,6 +154,7 @@ impl CachedYouTubeService {
             clock: clock.clone(),
             policy: ttl.policy(EntryKind::Comments),
             economy,
+            canceled: CancellationToken::new(),
         };
         let source = VideoSource {
             cache: cache.clone(),
@@ -176,6 +179,11 @@ impl CachedYouTubeService {
     pub fn paid_by(&self, payer: Payer) -> Self {
         let meter = self.ledger.meter(payer.clone(), None);
         self.spending(payer, meter)
+    }
+
+    /// The same, reading no further page of comments once `canceled`.
+    pub(crate) fn until(&self, canceled: CancellationToken) -> Self {
+        Self { comments: CommentsSource { canceled, ..self.comments.clone() }, ..self.clone() }
     }
 
     /// The same, taking first what a job has set aside. Metadata and statistics go together with those of others and are not taken out

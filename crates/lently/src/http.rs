@@ -19,6 +19,7 @@ mod comments;
 mod compare;
 mod controls;
 mod error;
+mod events;
 mod extract;
 mod guard;
 mod idempotency;

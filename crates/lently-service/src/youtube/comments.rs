@@ -13,6 +13,7 @@ use lently_upstream::{
     Comment, CommentOrder, HarvestEnd, Place, ReadSoFar, Reading, UpstreamError, YouTubeClient,
 };
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::pages::{Paid, Read};
 use super::shelf::{Check, Doubt, Head, PAGE, RANKS_EVERY, Shelf, is_front};
@@ -43,6 +44,8 @@ pub(super) struct CommentsSource {
     pub clock: Clock,
     pub policy: Policy,
     pub economy: Economy,
+    /// Ends reading before its next page: whoever asked wants it no more.
+    pub canceled: CancellationToken,
 }
 
 /// What is wanted of a shelf.
@@ -433,7 +436,7 @@ impl Errand<'_> {
     fn paid(&mut self, (read, units, pages): Paid) -> Result<Read, ServiceError> {
         self.units += units;
         self.pages += pages;
-        Ok(read?)
+        read
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lently_cache::{Cost, Lookup, Policy};
 use lently_upstream::{
-    Comment, CommentOrder, HarvestProgress, HarvestRequest, Next, Place, ReadSoFar, Reading, UpstreamError,
+    Comment, CommentOrder, HarvestProgress, HarvestRequest, Next, Place, ReadSoFar, Reading,
 };
 use serde::{Deserialize, Serialize};
 
 use super::comments::{Errand, Wanted};
 use super::{CommentsRequest, written};
+use crate::error::ServiceError;
 use crate::keys::{CacheKeys, EntryKind};
 
 /// How long a page that was bought is kept by itself, for whoever goes on where a reading was killed: a day. A used-up quota is
@@ -35,7 +36,7 @@ pub(super) struct Read {
 }
 
 /// What came of a reading, with the units and the pages that it took all the same.
-pub(super) type Paid = (Result<Read, UpstreamError>, u64, u64);
+pub(super) type Paid = (Result<Read, ServiceError>, u64, u64);
 
 impl Errand<'_> {
     /// Reads page after page. Those that were bought since `floor`, by whoever was killed or stopped before the end, are taken from the
@@ -65,6 +66,10 @@ impl Errand<'_> {
         let mut at = self.now;
         let mut taken = 0;
         while !reading.is_over() {
+            // Between two pages: what is bought is kept, and whoever asks again goes on behind it.
+            if self.source.canceled.is_cancelled() {
+                return (Err(ServiceError::Canceled), reading.units(), reading.pages());
+            }
             let asked = reading.place().next.clone();
             let whole = reading.place().open.is_empty();
             if whole
@@ -83,7 +88,7 @@ impl Errand<'_> {
             match reading.page().await {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => return (Err(error), reading.units(), reading.pages()),
+                Err(error) => return (Err(error.into()), reading.units(), reading.pages()),
             }
             on_page(HarvestProgress { read: reading.comments().len() as u64, pages: reading.pages() });
             if stop(&reading) {

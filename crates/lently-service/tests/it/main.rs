@@ -3,6 +3,7 @@
 mod house;
 
 mod batches;
+mod cancel;
 mod comments;
 mod comments_kept;
 mod comments_random;

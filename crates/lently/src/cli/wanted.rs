@@ -105,7 +105,17 @@ impl Wanted {
         let request = self.request(input.source()?);
         let (progress, watched) = watch::channel(Progress::default());
         let bar = terminal.lively.then(|| follow(app, watched));
-        let result = app.lently.analyze(&app.user(), request, no_cache, progress).await;
+        let (user, id) = (app.user(), app.lently.analysis_id(&request));
+        let analysis = app.lently.analyze(&user, request, no_cache, progress);
+        tokio::pin!(analysis);
+        let result = tokio::select! {
+            result = &mut analysis => result,
+            Ok(()) = tokio::signal::ctrl_c() => {
+                // What is on its way comes to its end, and is kept.
+                let _ = app.lently.cancel(&user, &id).await;
+                analysis.await
+            }
+        };
         if let Some(bar) = bar {
             bar.finish_and_clear();
         }

@@ -195,6 +195,24 @@ pub(super) fn not_ready(state: AnalysisState) -> Problem {
     }
 }
 
+/// The body of a cancellation.
+#[derive(Serialize)]
+pub(super) struct CanceledBody {
+    analysis_id: AnalysisId,
+    /// Whether it ended; it goes on where others have asked for it too.
+    canceled: bool,
+}
+
+/// Takes the user out of an analysis that is being made.
+pub(super) async fn cancel(
+    State(state): State<HttpState>,
+    CurrentUser(user): CurrentUser,
+    Id(id): Id<AnalysisId>,
+) -> Result<Json<CanceledBody>, Problem> {
+    let canceled = state.app.lently.cancel(&user, &id).await?;
+    Ok(Json(CanceledBody { analysis_id: id, canceled }))
+}
+
 /// Erases an analysis from the user's history.
 pub(super) async fn erase(
     State(state): State<HttpState>,

@@ -158,7 +158,7 @@ impl From<ServiceError> for Problem {
                 resets_at.map_or(problem.clone(), |at| problem.until(at))
             }
             ServiceError::Busy { .. } => with(StatusCode::SERVICE_UNAVAILABLE).retry_after(BUSY_RETRY),
-            ServiceError::CommentsNotKept => with(StatusCode::CONFLICT),
+            ServiceError::CommentsNotKept | ServiceError::Canceled => with(StatusCode::CONFLICT),
             ServiceError::TimedOut | ServiceError::NotCached => with(StatusCode::GATEWAY_TIMEOUT),
             ServiceError::Interrupted => with(StatusCode::SERVICE_UNAVAILABLE).retry_after(BUSY_RETRY),
             ServiceError::Store(_) => with(StatusCode::SERVICE_UNAVAILABLE).caused_by(error),

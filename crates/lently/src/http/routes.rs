@@ -14,10 +14,13 @@ use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    analysis, auth, cache_admin, comments, compare, error::Problem, guard, idempotency::IdempotencyKeys,
-    ledger, observe, retention, system, usage, warm, youtube,
+    analysis, auth, cache_admin, comments, compare, error::Problem, events, guard,
+    idempotency::IdempotencyKeys, ledger, observe, retention, system, usage, warm, youtube,
 };
 use crate::app::App;
+
+/// The most streams of events at a time; each is a connection and a few hundred bytes.
+const STREAMS_MAX: usize = 1_024;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub(super) struct HttpState {
     pub idempotency: Arc<IdempotencyKeys>,
     /// One permit for each request that is worked on.
     pub places: Arc<Semaphore>,
+    /// One permit for each stream of events: these hold no place, for they wait and do not work.
+    pub streams: Arc<Semaphore>,
 }
 
 /// Who may call a route.
@@ -72,6 +77,8 @@ fn routes() -> Vec<Route> {
         post(User, "/api/analysis/start", "begin an analysis, or get it if it is there", analysis::start),
         post(User, "/api/analysis/estimate", "what an analysis would cost; spends nothing", ledger::estimate),
         get(User, "/api/analysis/{analysis_id}", "a result, or how far it is", analysis::read),
+        get(User, "/api/analysis/{analysis_id}/events", "how far it is, as it goes on (server-sent events)", events::follow),
+        post(User, "/api/analysis/{analysis_id}/cancel", "want it no more; what is paid for is kept", analysis::cancel),
         delete(User, "/api/analysis/{analysis_id}", "erase an analysis from your history", analysis::erase),
         get(User, "/api/analysis/{analysis_id}/comments", "the comments behind an analysis, searched and filtered", comments::find),
         get(User, "/api/compare", "analyses side by side, of several videos or of one at two times", compare::compare),
@@ -111,6 +118,7 @@ fn routes() -> Vec<Route> {
 pub fn router(app: App) -> Router {
     let state = HttpState {
         places: Arc::new(Semaphore::new(app.config.http.max_requests)),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         idempotency: Arc::default(),
         app,
     };

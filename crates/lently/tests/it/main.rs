@@ -6,6 +6,7 @@ mod admin;
 mod analyses;
 mod caching;
 mod comments;
+mod events;
 mod freshness;
 mod ledger;
 mod outage;

@@ -19,7 +19,8 @@ async fn state(env: &[(&str, &str)]) -> (HttpState, TempDir) {
         Config::from_env(&Env::from_pairs(pairs.iter().chain(env).copied())).expect("a configuration");
     let app = App::open(config).await.expect("an app");
     let places = Arc::new(Semaphore::new(app.config.http.max_requests));
-    (HttpState { app, idempotency: Arc::default(), places }, directory)
+    let streams = Arc::new(Semaphore::new(1));
+    (HttpState { app, idempotency: Arc::default(), places, streams }, directory)
 }
 
 fn serve(route: MethodRouter<HttpState>, state: &HttpState) -> Router {
