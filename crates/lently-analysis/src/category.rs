@@ -1,43 +1,20 @@
 //! What a comment is for, by stated rules over phrases in several languages. No model and no randomness: the first rule
 //! that fits decides, in the order spam, suggestion, question, then praise and criticism by sentiment.
 
-use std::sync::LazyLock;
-
 use crate::{
     model::{Category, Sentiment},
+    phrases, spam,
     tokens::{is_address, words},
 };
-
-/// Phrases, each with a space before and behind it.
-struct Phrases {
-    suggestion: Vec<String>,
-    question: Vec<String>,
-    spam: Vec<String>,
-}
-
-static PHRASES: LazyLock<Phrases> = LazyLock::new(|| {
-    let of = |wanted: &str| {
-        let rows =
-            include_str!("../data/phrases.tsv").lines().map(|line| line.splitn(3, '\t').collect::<Vec<_>>());
-        rows.filter(|row| row.len() == 3 && row[0] == wanted)
-            .flat_map(|row| {
-                row[2].split('|').map(|phrase| format!(" {} ", words(phrase).join(" "))).collect::<Vec<_>>()
-            })
-            .filter(|phrase| phrase.len() > 2)
-            .collect()
-    };
-    Phrases { suggestion: of("suggestion"), question: of("question"), spam: of("spam") }
-});
 
 /// Phrases that open a question count only at the beginning of a sentence; there they need no question mark.
 const OPENING_WORDS: usize = 2;
 
-pub(crate) fn categorize(text: &str, sentiment: Sentiment) -> Category {
-    let said = format!(" {} ", words(text).join(" "));
-    let says = |phrases: &[String]| phrases.iter().any(|phrase| said.contains(phrase.as_str()));
-    if is_spam(text, says(&PHRASES.spam)) {
+/// What a text is for; `words` are the text's.
+pub(crate) fn categorize(text: &str, words: &[String], sentiment: Sentiment) -> Category {
+    if spam::probability(text, words) >= spam::FROM {
         Category::Spam
-    } else if says(&PHRASES.suggestion) {
+    } else if phrases::suggestion(&format!(" {} ", words.join(" "))) {
         Category::Suggestion
     } else if asks(text) {
         Category::Question
@@ -48,12 +25,6 @@ pub(crate) fn categorize(text: &str, sentiment: Sentiment) -> Category {
             Sentiment::Neutral => Category::Other,
         }
     }
-}
-
-/// Begging phrases; or an address with nearly nothing said about it.
-fn is_spam(text: &str, begs: bool) -> bool {
-    let addresses = text.split_whitespace().filter(|token| is_address(token)).count();
-    begs || (addresses > 0 && (words(text).len() < 4 || addresses >= 3))
 }
 
 fn asks(text: &str) -> bool {
@@ -74,7 +45,7 @@ fn opens_as_question(sentence: &str) -> bool {
         return false;
     }
     let opening = format!(" {} ", said.join(" "));
-    PHRASES.question.iter().any(|phrase| opening.starts_with(phrase.as_str()))
+    phrases::question(&opening)
 }
 
 #[cfg(test)]
@@ -103,7 +74,7 @@ mod tests {
                 Other,
             ),
         ] {
-            assert_eq!(categorize(text, sentiment), expected, "{text}");
+            assert_eq!(categorize(text, &words(text), sentiment), expected, "{text}");
         }
     }
 }

@@ -9,13 +9,17 @@ mod language;
 mod local;
 mod model;
 mod numbers;
+mod phrases;
 pub mod prompt;
 mod report;
+mod spam;
 mod summary;
 mod themes;
 mod tokens;
 mod vader;
 
+#[doc(hidden)]
+pub use self::spam::spam_features;
 pub use self::{
     compare::{Comparison, ShareChange, ThemeChange, compare},
     evaluate::{ClassScore, Evaluation, evaluate},

@@ -7,6 +7,7 @@ use crate::{
     category::categorize,
     language,
     model::{JudgedBy, Sentiment, Verdict},
+    tokens::words,
     vader::{self, Vader},
 };
 
@@ -19,7 +20,7 @@ pub struct LocalEngine;
 
 impl LocalEngine {
     /// Raised whenever a verdict may change.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// The engine; costs nothing.
     #[must_use]
@@ -37,7 +38,7 @@ impl LocalEngine {
             _ => Vader::polarity(&signs(text)).compound,
         };
         let sentiment = Sentiment::of_score(score);
-        let category = categorize(text, sentiment);
+        let category = categorize(text, &words(text), sentiment);
         let judged_by = JudgedBy::Local;
         Verdict { sentiment, score, category, language, toxic: false, confidence: None, judged_by }
     }

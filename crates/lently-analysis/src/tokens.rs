@@ -32,13 +32,18 @@ pub(crate) fn words(text: &str) -> Vec<String> {
         if token.starts_with('@') || is_address(token) {
             continue;
         }
-        for word in token.unicode_words() {
+        for word in token.split(':').flat_map(UnicodeSegmentation::unicode_words) {
             if word.chars().any(char::is_alphabetic) {
-                words.push(word.to_lowercase().replace('’', "'"));
+                words.push(word.to_lowercase().replace('’', "'").replace(is_unseen, ""));
             }
         }
     }
     words
+}
+
+/// Marks without width that tell nothing: YouTube ends some comments with one, and spam hides words by them.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{2060}' | '\u{feff}')
 }
 
 /// Whether a token is an address of a page.
@@ -83,6 +88,7 @@ mod tests {
     fn words_are_found_in_any_script_and_addresses_are_not_words() {
         assert_eq!(words("Don’t @you #like https://a.b/c 2:34 ÉL!"), ["don't", "like", "él"]);
         assert_eq!(words("sígueme en t.me/x"), ["sígueme", "en"]);
+        assert_eq!(words("on YouTube:a so\u{ad}ng\u{feff}"), ["on", "youtube", "a", "song"]);
         assert!(is_address("bit.ly/3xyz") && !is_address("and/or"));
     }
 
