@@ -24,6 +24,7 @@ pub use self::{
     compare::{Comparison, ShareChange, ThemeChange, compare},
     evaluate::{ClassScore, Evaluation, evaluate},
     folded::folded,
+    language::{MIXED_LANGUAGES, NO_LANGUAGE, TOO_SHORT},
     local::LocalEngine,
     model::{
         Asked, Bucket, Category, CategoryCount, Claim, Comment, Commenter, Coverage, JudgedBy, LanguageCount,

@@ -32,13 +32,14 @@ impl LocalEngine {
     #[must_use]
     pub fn judge(&self, text: &str) -> Verdict {
         let text = beginning(text);
-        let language = language::detect(text);
+        let words = words(text);
+        let language = language::detect(&words);
         let score = match language.as_deref() {
             Some("en") => Vader::polarity(text).compound,
             _ => Vader::polarity(&signs(text)).compound,
         };
         let sentiment = Sentiment::of_score(score);
-        let category = categorize(text, &words(text), sentiment);
+        let category = categorize(text, &words, sentiment);
         let judged_by = JudgedBy::Local;
         Verdict { sentiment, score, category, language, toxic: false, confidence: None, judged_by }
     }

@@ -117,7 +117,8 @@ pub struct Verdict {
     pub score: f64,
     /// What it is for.
     pub category: Category,
-    /// ISO 639-1; absent where it cannot be told.
+    /// ISO 639-1, or one of [`MIXED_LANGUAGES`](crate::MIXED_LANGUAGES), [`NO_LANGUAGE`](crate::NO_LANGUAGE) and
+    /// [`TOO_SHORT`](crate::TOO_SHORT); absent where it cannot be told.
     pub language: Option<String>,
     /// Whether it insults or threatens somebody.
     #[serde(default)]
@@ -238,7 +239,7 @@ pub struct CategoryCount {
 /// How many comments are in a language.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LanguageCount {
-    /// ISO 639-1, or `und`.
+    /// As in [`Verdict::language`], or `und`.
     pub language: String,
     /// How many.
     pub count: u64,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{Timestamp, ToSpan, Unit, civil::Date, tz::TimeZone};
 
 use crate::{
+    language::{NO_LANGUAGE, TOO_SHORT},
     model::{
         Asked, Bucket, Category, CategoryCount, Comment, Commenter, Coverage, JudgedBy, LanguageCount, Quote,
         Report, Sentiment, SentimentSummary, Share, Verdict,
@@ -240,10 +241,12 @@ fn caution(judged: &[(&Comment, &Verdict)], coverage: &Coverage) -> Option<Strin
     (!cautions.is_empty()).then(|| cautions.join(" "))
 }
 
-/// English alone has rules in the local engine; a comment in another language is neutral unless its emoji say otherwise.
+/// English alone has rules in the local engine; a comment in another language, or in two, is neutral unless its emoji say otherwise.
+/// Where there are no words, or too few to tell, nothing is passed over.
 fn by_emoji(judged: &[(&Comment, &Verdict)]) -> Option<String> {
     let only_emoji = |verdict: &Verdict| {
-        verdict.judged_by == JudgedBy::Local && verdict.language.as_deref().is_some_and(|code| code != "en")
+        let others = |code: &str| !["en", NO_LANGUAGE, TOO_SHORT].contains(&code);
+        verdict.judged_by == JudgedBy::Local && verdict.language.as_deref().is_some_and(others)
     };
     let count = judged.iter().filter(|(_, verdict)| only_emoji(verdict)).count() as u64;
     let Share { share, .. } = share(count, judged.len());
@@ -259,6 +262,7 @@ fn by_emoji(judged: &[(&Comment, &Verdict)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::MIXED_LANGUAGES;
 
     fn caution_of(languages: &[(Option<&str>, JudgedBy, usize)]) -> Option<String> {
         let verdicts: Vec<Verdict> = languages
@@ -287,7 +291,12 @@ mod tests {
         assert!(told.is_some_and(|told| told.starts_with("40 % are in languages in which the local engine")));
         assert_eq!(caution_of(&[(Some("en"), local, 95), (Some("de"), local, 5)]), None);
         assert_eq!(caution_of(&[(Some("de"), gemini, 100)]), None, "Gemini reads German");
-        assert_eq!(caution_of(&[(Some("en"), local, 60), (None, local, 60)]), None, "too short to tell");
+        assert_eq!(caution_of(&[(Some("en"), local, 60), (None, local, 60)]), None, "cannot be told");
+        let wordless =
+            [(Some("en"), local, 60), (Some(NO_LANGUAGE), local, 30), (Some(TOO_SHORT), local, 30)];
+        assert_eq!(caution_of(&wordless), None, "there is nothing but emoji to judge");
+        let mixed = caution_of(&[(Some("en"), local, 60), (Some(MIXED_LANGUAGES), local, 40)]);
+        assert!(mixed.is_some_and(|told| told.starts_with("40 %")), "no rules for two languages at once");
     }
 
     #[test]

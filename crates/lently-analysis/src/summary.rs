@@ -1,6 +1,9 @@
 //! The report in words, out of its own numbers. Says nothing that is not counted.
 
-use crate::model::{Category, Claim, Report, SentimentSummary, Theme};
+use crate::{
+    language::{MIXED_LANGUAGES, NO_LANGUAGE, TOO_SHORT},
+    model::{Category, Claim, Report, SentimentSummary, Theme},
+};
 
 /// Sentence by sentence, with the comments that each rests on.
 pub(crate) fn claims(report: &Report) -> Vec<Claim> {
@@ -125,14 +128,15 @@ fn categories(report: &Report) -> Option<Claim> {
 }
 
 fn languages(report: &Report) -> Option<String> {
-    let known: Vec<_> = report.languages.iter().filter(|entry| entry.language != "und").collect();
+    let told = |code: &str| !["und", NO_LANGUAGE, TOO_SHORT].contains(&code);
+    let known: Vec<_> = report.languages.iter().filter(|entry| told(&entry.language)).collect();
     let main = known.first()?;
     (main.share < 0.9 && known.len() > 1).then(|| {
-        format!(
-            "{} are in {}, the rest in other languages or too short to tell.",
-            percent(main.share),
-            main.language
-        )
+        let (named, others) = match main.language.as_str() {
+            MIXED_LANGUAGES => ("mix two languages".to_owned(), "one"),
+            code => (format!("are in {code}"), "other languages"),
+        };
+        format!("{} {named}, the rest in {others} or too short to tell.", percent(main.share))
     })
 }
 

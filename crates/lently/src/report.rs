@@ -7,7 +7,7 @@ mod text;
 
 use std::fmt::Write as _;
 
-use lently_analysis::{Asked, Quote, Report, Share, grouped};
+use lently_analysis::{Asked, MIXED_LANGUAGES, NO_LANGUAGE, Quote, Report, Share, TOO_SHORT, grouped};
 use lently_cache::Cost;
 use lently_service::{AnalysisBody, BodySource};
 
@@ -139,7 +139,13 @@ fn languages(out: &mut String, report: &Report, paint: Paint) {
         line_of(out, &paint.red(&format!("{} ({}) {insult} somebody", grouped(count), percent(share))));
     }
     section(out, "Languages", paint);
-    let named = |code: &str| if code == "und" { "cannot be told".to_owned() } else { clean(code) };
+    let named = |code: &str| match code {
+        "und" => "cannot be told".to_owned(),
+        MIXED_LANGUAGES => "mixed".to_owned(),
+        NO_LANGUAGE => "no words".to_owned(),
+        TOO_SHORT => "too short to tell".to_owned(),
+        code => clean(code),
+    };
     let shown: Vec<String> = report
         .languages
         .iter()
