@@ -14,6 +14,7 @@ mod estimate;
 mod evaluate;
 mod input;
 mod ledger;
+mod output;
 mod retention;
 mod serve;
 mod simulate;

@@ -8,6 +8,7 @@ mod server;
 
 mod analysis;
 mod cache_admin;
+mod export;
 mod system;
 mod usage;
 mod warm;

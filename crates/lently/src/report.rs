@@ -1,9 +1,18 @@
-//! An analysis for a terminal: bars, themes with examples, questions, a summary, what it cost. Text of strangers is
-//! stripped of everything that could steer a terminal.
+//! An analysis for people: here for a terminal, with bars, themes with examples, questions, a summary, what it cost; below as files.
+//! Text of strangers is stripped of everything that could steer a terminal.
+
+mod csv;
+mod export;
+mod html;
+mod markdown;
 
 mod over_time;
 mod since;
 mod text;
+mod told;
+
+#[cfg(test)]
+mod samples;
 
 use std::fmt::Write as _;
 
@@ -11,13 +20,19 @@ use lently_analysis::{Asked, MIXED_LANGUAGES, NO_LANGUAGE, Quote, Report, Share,
 use lently_cache::Cost;
 use lently_service::{AnalysisBody, BodySource};
 
-pub use self::text::{Paint, clean};
 use self::text::{bar, counted, mood, percent, short};
+pub use self::{
+    export::{ExportError, Format, export},
+    html::POLICY,
+    text::{Paint, clean},
+};
 
 /// The longest line of prose, in characters.
 const WIDTH: usize = 96;
 /// The width of a bar.
 const BAR: usize = 24;
+/// The most rows of sentiment over time.
+const ROWS: u8 = 14;
 /// The longest quotation, in characters.
 const QUOTED: usize = 100;
 
@@ -73,16 +88,7 @@ fn section(out: &mut String, title: &str, paint: Paint) {
 
 fn head(out: &mut String, body: &AnalysisBody, paint: Paint) {
     let _ = writeln!(out, "{}", paint.bold(&clean(body.source.title())));
-    let line = match &body.source {
-        BodySource::Video { video_id, channel_title, view_count, .. } => {
-            let views = view_count.map(|views| format!(", {}", counted(views, "view"))).unwrap_or_default();
-            format!("{} ({video_id}{views})", clean(channel_title))
-        }
-        // Without a title the file's name is in the line above.
-        BodySource::File { title: None, format, .. } => format!("a file of comments ({format})"),
-        BodySource::File { file_name, format, .. } => format!("{} ({format})", clean(file_name)),
-    };
-    let _ = writeln!(out, "{}", paint.dim(&line));
+    let _ = writeln!(out, "{}", paint.dim(&clean(&told::source(&body.source))));
     if let Some(caution) = &body.report.caution {
         for (place, line) in text::wrapped(&clean(caution), WIDTH).iter().enumerate() {
             let mark = if place == 0 { "!" } else { " " };
@@ -109,10 +115,13 @@ fn sentiment(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn over_time(out: &mut String, report: &Report, paint: Paint) {
-    let Some(over_time::Rows { width, rows }) = over_time::rows(&report.sentiment_over_time) else { return };
+    let Some(over_time::Rows { width, rows }) = over_time::rows(&report.sentiment_over_time, ROWS) else {
+        return;
+    };
     section(out, &format!("Over time (by {width})"), paint);
-    let most = rows.iter().map(|row| row.count).max().unwrap_or(1).max(1);
-    for over_time::Row { start, count, mean } in rows {
+    let most = rows.iter().map(over_time::Row::count).max().unwrap_or(1).max(1);
+    for row in rows {
+        let (start, count, mean) = (&row.start, row.count(), row.mean);
         let length = bar(count as f64 / most as f64, BAR);
         let (colored, felt) = match mean {
             None => (paint.dim(&length), String::new()),
@@ -229,34 +238,13 @@ fn commenters(out: &mut String, report: &Report, paint: Paint) {
 }
 
 fn foot(out: &mut String, body: &AnalysisBody, served: &Served, paint: Paint) {
-    let coverage = &body.report.coverage;
-    let read = match coverage.of {
-        Some(of) => format!("{} of {}", grouped(coverage.read), counted(of, "comment")),
-        None => counted(coverage.read, "comment"),
-    };
-    let basis =
-        if coverage.basis.is_empty() { String::new() } else { format!(" ({})", clean(&coverage.basis)) };
     section(out, "Coverage", paint);
-    line_of(out, &format!("{read} read{basis}"));
-    let engine = &body.engine;
-    let model = engine.model.as_deref().map(|model| format!(" {model}")).unwrap_or_default();
-    let reused = match engine.reused {
-        0 => String::new(),
-        reused => format!(" ({} paid for before)", grouped(reused)),
-    };
-    let by = match (engine.judged.gemini, engine.judged.local) {
-        (0, local) => format!("{} by the local engine", grouped(local)),
-        (gemini, 0) => format!("{} by Gemini{model}{reused}", grouped(gemini)),
-        (gemini, local) => {
-            format!("{} by Gemini{model}{reused}, {} by the local engine", grouped(gemini), grouped(local))
-        }
-    };
-    line_of(out, &format!("judged: {by}"));
+    line_of(out, &clean(&told::coverage(&body.report.coverage)));
+    line_of(out, &format!("judged: {}", clean(&told::judged(&body.engine))));
     if matches!(body.source, BodySource::Video { .. }) {
-        let whose = "derived by Lently; views, likes and the comments in all are YouTube's own numbers";
-        line_of(out, &paint.dim(whose));
+        line_of(out, &paint.dim(told::DERIVED));
     }
-    if let Some(degraded) = &engine.degraded {
+    if let Some(degraded) = &body.engine.degraded {
         line_of(out, &paint.yellow(&format!("! {}", clean(degraded))));
     }
     section(out, "Cost", paint);

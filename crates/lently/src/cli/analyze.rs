@@ -8,7 +8,11 @@ use std::{
 use lently_service::{AnalysisAnswer, AnalysisBody};
 
 use super::{
-    CliError, Terminal, configured, input::looks_like_a_file, print, print_bytes, tell, wanted::Wanted,
+    CliError, Terminal, configured,
+    input::looks_like_a_file,
+    output::{Output, Outputs},
+    print, print_bytes, tell,
+    wanted::Wanted,
 };
 use crate::{
     app::App,
@@ -20,6 +24,7 @@ Examples:
   lently analyze https://youtu.be/dQw4w9WgXcQ --max-comments 500
   lently analyze comments.csv other.info.json
   lently analyze comments.csv --json | jq .report.sentiment
+  lently analyze dQw4w9WgXcQ --output report.html --output comments.csv
   lently analyze -- -AbCdEfGhIj          an id that begins with a hyphen";
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +39,10 @@ pub(super) struct Args {
     /// Print the whole analysis as JSON: one object a line for each input.
     #[arg(long)]
     json: bool,
+    /// Also write it to a file: .html (a page with charts), .md, .json, or .csv (the comments). {} in the name stands
+    /// for the video's id or the input file's name. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    output: Vec<Output>,
     /// Make it anew, and keep the new one.
     #[arg(long)]
     no_cache: bool,
@@ -41,6 +50,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> {
     args.wanted.check(&args.inputs)?;
+    let mut outputs = Outputs::new(&args.output, args.inputs.len())?;
     let app = App::open_for_command(configured(true)?).await.map_err(|error| CliError::of(&error))?;
     let mut failed = false;
     let mut result = Ok(());
@@ -54,6 +64,10 @@ pub(super) async fn run(args: Args, terminal: Terminal) -> Result<(), CliError> 
                 result = result.and_then(|()| show(&args, &answer, began.elapsed(), terminal));
                 if result.is_err() {
                     break;
+                }
+                if let Err(error) = outputs.write(&app, &answer).await {
+                    failed = true;
+                    tell(&format!("lently: {error}"));
                 }
             }
             Err(told) => {

@@ -113,15 +113,19 @@ impl CachedJson {
 
     /// The answer to a GET: 304 where the client has it already.
     pub fn respond_to(self, request: &HeaderMap) -> Response {
-        if !matches_any(request, &self.etag) {
-            return self.respond();
-        }
-        let mut response = StatusCode::NOT_MODIFIED.into_response();
-        self.insert_headers(response.headers_mut());
-        response
+        self.not_modified(request).unwrap_or_else(|| self.respond())
     }
 
-    fn insert_headers(&self, headers: &mut HeaderMap) {
+    /// 304, where the client has it already.
+    pub fn not_modified(&self, request: &HeaderMap) -> Option<Response> {
+        matches_any(request, &self.etag).then(|| {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            self.insert_headers(response.headers_mut());
+            response
+        })
+    }
+
+    pub fn insert_headers(&self, headers: &mut HeaderMap) {
         self.status.insert(headers, self.ttl);
         headers.insert(header::AGE, HeaderValue::from(self.age.as_secs()));
         // A browser may keep it and must ask each time: that costs it a 304, and us nothing.

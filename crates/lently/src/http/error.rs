@@ -12,6 +12,8 @@ use lently_service::ServiceError;
 use lently_upstream::UpstreamError;
 use serde_json::{Map, Value};
 
+use crate::report::ExportError;
+
 /// After which time a client that met a full server may come again.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -133,6 +135,16 @@ impl From<CacheError> for Problem {
             }
             _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache-unavailable", "the cache could not do it")
                 .caused_by(error),
+        }
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        let told = error.to_string();
+        match error {
+            ExportError::CommentsNotKept => Self::new(StatusCode::CONFLICT, "comments-not-kept", told),
+            ExportError::Unreadable(_) | ExportError::Defect(_) => Self::internal(told).caused_by(error),
         }
     }
 }

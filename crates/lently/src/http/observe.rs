@@ -25,7 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own id is taken up to this length.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// Headers on every answer. Nothing here is a page: a browser is to run, frame and guess nothing.
+/// Headers on every answer: a browser is to run, frame and guess nothing. The one page there is says itself what it runs.
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -81,7 +81,12 @@ fn finish(response: &mut Response, id: &str) -> Option<Problem> {
     }
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
-        headers.insert(name, HeaderValue::from_static(value));
+        let value = HeaderValue::from_static(value);
+        if name == header::CONTENT_SECURITY_POLICY && problem.is_none() {
+            headers.entry(name).or_insert(value);
+        } else {
+            headers.insert(name, value);
+        }
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(id) {

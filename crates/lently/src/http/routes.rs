@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 
 use super::{
-    analysis, auth, cache_admin, comments, compare, error::Problem, events, guard,
+    analysis, auth, cache_admin, comments, compare, error::Problem, events, export, guard,
     idempotency::IdempotencyKeys, ledger, observe, retention, system, usage, warm, youtube,
 };
 use crate::app::App;
@@ -79,6 +79,7 @@ fn routes() -> Vec<Route> {
         get(User, "/api/analysis/{analysis_id}", "a result, or how far it is", analysis::read),
         get(User, "/api/analysis/{analysis_id}/events", "how far it is, as it goes on (server-sent events)", events::follow),
         post(User, "/api/analysis/{analysis_id}/cancel", "want it no more; what is paid for is kept", analysis::cancel),
+        get(User, "/api/analysis/{analysis_id}/export", "a result as a file: html, json, csv or md", export::read),
         delete(User, "/api/analysis/{analysis_id}", "erase an analysis from your history", analysis::erase),
         get(User, "/api/analysis/{analysis_id}/comments", "the comments behind an analysis, searched and filtered", comments::find),
         get(User, "/api/compare", "analyses side by side, of several videos or of one at two times", compare::compare),

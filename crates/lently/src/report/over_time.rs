@@ -1,12 +1,9 @@
-//! Sentiment over time for a terminal: few rows, all of the same width by the calendar, the empty ones too.
+//! Sentiment over time for people: few rows, all of the same width by the calendar, the empty ones too.
 
 use std::collections::BTreeMap;
 
 use jiff::{ToSpan as _, civil::Date};
 use lently_analysis::Bucket;
-
-/// At most so many rows.
-const ROWS: i64 = 14;
 
 /// All rows, from the first comment's to the last one's.
 #[derive(Debug, PartialEq)]
@@ -21,9 +18,21 @@ pub(super) struct Rows {
 pub(super) struct Row {
     /// The first day, month or year.
     pub start: String,
-    pub count: u64,
+    /// The first day.
+    pub from: Date,
+    /// The day behind the last one.
+    pub until: Date,
+    pub positive: u64,
+    pub neutral: u64,
+    pub negative: u64,
     /// The mean score, where there are comments.
     pub mean: Option<f64>,
+}
+
+impl Row {
+    pub(super) fn count(&self) -> u64 {
+        self.positive + self.neutral + self.negative
+    }
 }
 
 /// What the analysis counted by.
@@ -55,20 +64,30 @@ impl Unit {
         }
     }
 
-    fn start(self, first: Date, number: i64, width: i64) -> Option<String> {
+    fn day(self, first: Date, number: i64) -> Option<Date> {
         match self {
-            Self::Day => first.checked_add(number.days()).ok().map(|day| day.to_string()),
-            Self::Week => first.checked_add((number * 7).days()).ok().map(|day| day.to_string()),
-            Self::Month if width % 12 == 0 => Some(format!("{:04}", number / 12)),
-            Self::Month => Some(format!("{:04}-{:02}", number / 12, number % 12 + 1)),
+            Self::Day => first.checked_add(number.days()).ok(),
+            Self::Week => first.checked_add((number * 7).days()).ok(),
+            Self::Month => {
+                let (year, month) = (i16::try_from(number / 12).ok()?, i8::try_from(number % 12 + 1).ok()?);
+                Date::new(year, month, 1).ok()
+            }
         }
     }
 
-    /// The smallest number of units that makes at most [`ROWS`] rows; of months one that divides a year, or whole years.
-    fn width(self, first: i64, last: i64) -> i64 {
-        let fits = |width: &i64| last / width - first / width < ROWS;
+    fn name(self, day: Date, width: i64) -> String {
         match self {
-            Self::Day | Self::Week => (last - first + 1 + ROWS - 1) / ROWS,
+            Self::Day | Self::Week => day.to_string(),
+            Self::Month if width % 12 == 0 => format!("{:04}", day.year()),
+            Self::Month => format!("{:04}-{:02}", day.year(), day.month()),
+        }
+    }
+
+    /// The smallest number of units that makes at most `most` rows; of months one that divides a year, or whole years.
+    fn width(self, first: i64, last: i64, most: i64) -> i64 {
+        let fits = |width: &i64| last / width - first / width < most;
+        match self {
+            Self::Day | Self::Week => (last - first + 1 + most - 1) / most,
             Self::Month => [1, 2, 3, 6].into_iter().find(fits).unwrap_or_else(|| {
                 let years = (1..).map(|years| years * 12).find(fits);
                 years.unwrap_or(12)
@@ -87,8 +106,8 @@ impl Unit {
     }
 }
 
-/// The buckets as rows; `None` where there are not two, for they would show no change.
-pub(super) fn rows(buckets: &[Bucket]) -> Option<Rows> {
+/// The buckets as at most `most` rows; `None` where there are not two, for they would show no change.
+pub(super) fn rows(buckets: &[Bucket], most: u8) -> Option<Rows> {
     let (first, last) = (buckets.first()?, buckets.last()?);
     let unit = Unit::parse(&first.unit)?;
     let (first, last): (Date, Date) = (first.start.parse().ok()?, last.start.parse().ok()?);
@@ -96,27 +115,34 @@ pub(super) fn rows(buckets: &[Bucket]) -> Option<Rows> {
     if from >= to {
         return None;
     }
-    let width = unit.width(from, to);
-    let mut sums: BTreeMap<i64, (u64, f64)> =
-        (from / width..=to / width).map(|row| (row, (0, 0.0))).collect();
+    let width = unit.width(from, to, most.into());
+    let mut rows: BTreeMap<i64, (Row, f64)> = BTreeMap::new();
+    for number in from / width..=to / width {
+        let (day, until) = (unit.day(first, number * width)?, unit.day(first, (number + 1) * width)?);
+        let start = unit.name(day, width);
+        let row = Row { start, from: day, until, positive: 0, neutral: 0, negative: 0, mean: None };
+        rows.insert(number, (row, 0.0));
+    }
     for bucket in buckets {
         let number = unit.number(first, bucket.start.parse().ok()?)?;
-        let (count, sum) = sums.get_mut(&(number / width))?;
-        let comments = bucket.positive + bucket.neutral + bucket.negative;
-        *count += comments;
-        *sum += bucket.mean * comments as f64;
+        let (row, sum) = rows.get_mut(&(number / width))?;
+        row.positive += bucket.positive;
+        row.neutral += bucket.neutral;
+        row.negative += bucket.negative;
+        *sum += bucket.mean * (bucket.positive + bucket.neutral + bucket.negative) as f64;
     }
-    let row = |(row, (count, sum)): (i64, (u64, f64))| {
-        let mean = (count > 0).then(|| sum / count as f64);
-        Some(Row { start: unit.start(first, row * width, width)?, count, mean })
+    let felt = |(row, sum): (Row, f64)| {
+        let count = row.count();
+        Row { mean: (count > 0).then(|| sum / count as f64), ..row }
     };
-    let rows = sums.into_iter().map(row).collect::<Option<_>>()?;
-    Some(Rows { width: unit.in_words(width), rows })
+    Some(Rows { width: unit.in_words(width), rows: rows.into_values().map(felt).collect() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ROWS: u8 = 14;
 
     fn of(unit: &str, starts: &[&str]) -> Option<(String, Vec<(String, u64)>)> {
         let bucket = |start: &&str| Bucket {
@@ -128,9 +154,10 @@ mod tests {
             mean: 0.5,
         };
         let buckets: Vec<Bucket> = starts.iter().map(bucket).collect();
-        let Rows { width, rows } = rows(&buckets)?;
-        assert!(rows.len() <= ROWS as usize && rows.iter().all(|row| row.mean.is_some() == (row.count > 0)));
-        Some((width, rows.into_iter().map(|row| (row.start, row.count)).collect()))
+        let Rows { width, rows } = rows(&buckets, ROWS)?;
+        assert!(rows.len() <= ROWS.into() && rows.iter().all(|row| row.mean.is_some() == (row.count() > 0)));
+        assert!(rows.windows(2).all(|two| two[0].until == two[1].from), "no day is in two rows, or in none");
+        Some((width, rows.into_iter().map(|row| (row.start.clone(), row.count())).collect()))
     }
 
     fn named(rows: &[(&str, u64)]) -> Vec<(String, u64)> {

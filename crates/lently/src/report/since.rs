@@ -1,4 +1,4 @@
-//! What has changed since an analysis was made last, in a few lines for a terminal.
+//! What has changed since an analysis was made last, in a few lines for people.
 
 use lently_analysis::{ThemeChange, grouped};
 use lently_service::BodySince;

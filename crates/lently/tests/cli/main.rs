@@ -9,6 +9,7 @@ mod doctor;
 mod emulated;
 mod evaluate;
 mod ledger;
+mod output;
 mod retention;
 mod simulate;
 mod traces;

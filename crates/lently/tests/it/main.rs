@@ -1,12 +1,15 @@
-//! The HTTP server against the emulator on loopback and real Redis processes; no network beyond this machine.
+//! The HTTP server against the emulator on loopback and real Redis processes, and Chromium on what it serves; no network beyond this machine.
 
+mod chromium;
 mod house;
 
 mod admin;
 mod analyses;
+mod browser;
 mod caching;
 mod comments;
 mod events;
+mod exports;
 mod freshness;
 mod ledger;
 mod outage;
