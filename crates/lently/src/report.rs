@@ -148,11 +148,9 @@ fn languages(out: &mut String, report: &Report, paint: Paint) {
         line_of(out, &paint.red(&format!("{} ({}) {insult} somebody", grouped(count), percent(share))));
     }
     section(out, "Languages", paint);
+    // Codes are what the terminal has room for; what is no language has a name.
     let named = |code: &str| match code {
-        "und" => "cannot be told".to_owned(),
-        MIXED_LANGUAGES => "mixed".to_owned(),
-        NO_LANGUAGE => "no words".to_owned(),
-        TOO_SHORT => "too short to tell".to_owned(),
+        "und" | MIXED_LANGUAGES | NO_LANGUAGE | TOO_SHORT => told::language(code).to_owned(),
         code => clean(code),
     };
     let shown: Vec<String> = report

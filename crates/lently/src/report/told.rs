@@ -1,7 +1,7 @@
 //! What every form of a report says of an analysis in the same words: where it is from, how much was read, who judged.
 //! Plain text; whoever shows it makes it safe for where it is shown.
 
-use lently_analysis::{Coverage, grouped};
+use lently_analysis::{Coverage, MIXED_LANGUAGES, NO_LANGUAGE, TOO_SHORT, grouped};
 use lently_service::{AnalysisBody, BodyEngine, BodySource};
 
 use super::text::counted;
@@ -54,15 +54,18 @@ pub(super) fn judged(engine: &BodyEngine) -> String {
     }
 }
 
-/// `a language that cannot be told` has a code, too.
+/// The name of a language by its code; what has none has a code, too.
 pub(super) fn language(code: &str) -> &str {
     let named = LANGUAGES.iter().find(|(known, _)| *known == code);
     named.map_or(code, |(_, name)| name)
 }
 
 /// Those that comments are found to be in, by ISO 639-1 and in English.
-const LANGUAGES: [(&str, &str); 77] = [
+const LANGUAGES: [(&str, &str); 80] = [
     ("und", "cannot be told"),
+    (MIXED_LANGUAGES, "mixed"),
+    (NO_LANGUAGE, "no words"),
+    (TOO_SHORT, "too short to tell"),
     ("af", "Afrikaans"),
     ("am", "Amharic"),
     ("ar", "Arabic"),

@@ -156,7 +156,7 @@ async fn what_has_changed_since_the_last_analysis_is_in_every_report() {
     let anew = house.start(&body).header("Prefer", "wait=60").header("Cache-Control", "no-cache");
     send(anew).await.expect(200);
     for (format, heading) in
-        [("md", "## Since it was analyzed last"), ("html", "<h2>Since the last analysis</h2>")]
+        [("md", "## Since it was analyzed last"), ("html", "<h2>Since it was analyzed last</h2>")]
     {
         assert!(exported(&house, &id, format).await.body.contains(heading), "{format}");
     }
