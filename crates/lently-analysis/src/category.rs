@@ -10,9 +10,9 @@ use crate::{
 /// Phrases that open a question count only at the beginning of a sentence; there they need no question mark.
 const OPENING_WORDS: usize = 2;
 
-/// What a text is for; `words` are the text's.
-pub(crate) fn categorize(text: &str, words: &[String], sentiment: Sentiment) -> Category {
-    if spam::probability(text, words) >= spam::FROM {
+/// What a text is for; `words` are the text's, `spam` the probability that it is spam.
+pub(crate) fn categorize(text: &str, words: &[String], spam: f64, sentiment: Sentiment) -> Category {
+    if spam >= spam::FROM {
         Category::Spam
     } else if phrases::suggestion(&format!(" {} ", words.join(" "))) {
         Category::Suggestion
@@ -74,7 +74,9 @@ mod tests {
                 Other,
             ),
         ] {
-            assert_eq!(categorize(text, &words(text), sentiment), expected, "{text}");
+            let words = words(text);
+            let found = categorize(text, &words, spam::probability(text, &words), sentiment);
+            assert_eq!(found, expected, "{text}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod category;
 mod compare;
+mod confidence;
 mod evaluate;
 mod folded;
 mod language;
@@ -16,6 +17,7 @@ mod spam;
 mod summary;
 mod themes;
 mod tokens;
+mod toxicity;
 mod vader;
 
 #[doc(hidden)]

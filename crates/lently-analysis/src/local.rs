@@ -5,9 +5,11 @@
 
 use crate::{
     category::categorize,
-    language,
+    confidence, language,
     model::{JudgedBy, Sentiment, Verdict},
+    spam,
     tokens::words,
+    toxicity,
     vader::{self, Vader},
 };
 
@@ -39,9 +41,16 @@ impl LocalEngine {
             _ => Vader::polarity(&signs(text)).compound,
         };
         let sentiment = Sentiment::of_score(score);
-        let category = categorize(text, &words, sentiment);
-        let judged_by = JudgedBy::Local;
-        Verdict { sentiment, score, category, language, toxic: false, confidence: None, judged_by }
+        let spam = spam::probability(text, &words);
+        Verdict {
+            sentiment,
+            score,
+            category: categorize(text, &words, spam, sentiment),
+            toxic: toxicity::is_toxic(text),
+            confidence: Some(confidence::of(language.as_deref(), score, spam)),
+            language,
+            judged_by: JudgedBy::Local,
+        }
     }
 
     /// Judges each of many, in order.
