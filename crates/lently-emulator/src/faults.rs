@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::state::FaultKind;
 
+/// What Gemini says that a prompt took which it did not answer: that is paid for, too.
+pub(crate) const TOKENS_IN_VAIN: u64 = 100;
+
 /// An answer that ends a handler early; boxed, as it is seldom needed and large.
 pub(crate) struct Refusal(Box<Response>);
 
@@ -68,6 +71,12 @@ pub(crate) async fn youtube(fault: &FaultKind) -> Response {
             "The video identified by the <code><a href=\"/youtube/v3/docs/commentThreads/list#videoId\">videoId</a></code> parameter has disabled comments.",
         ),
         FaultKind::VideoNotFound => video_not_found(),
+        FaultKind::Private => error(
+            StatusCode::FORBIDDEN,
+            "youtube.commentThread",
+            "forbidden",
+            "One or more of the requested comment threads cannot be retrieved due to insufficient permissions. The request might not be properly authorized.",
+        ),
         FaultKind::PageTokenRefused => error(
             StatusCode::BAD_REQUEST,
             "youtube.parameter",
@@ -103,7 +112,7 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
         FaultKind::Blocked => blocked(),
         FaultKind::NoParts => Json(json!({
             "candidates": [{ "content": { "role": "model" }, "finishReason": "STOP", "index": 0 }],
-            "usageMetadata": { "promptTokenCount": 100, "totalTokenCount": 100 },
+            "usageMetadata": { "promptTokenCount": TOKENS_IN_VAIN, "totalTokenCount": TOKENS_IN_VAIN },
         }))
         .into_response(),
         FaultKind::BlockedFor { .. } | FaultKind::Truncated | FaultKind::Malformed | FaultKind::Invented => {
@@ -114,6 +123,7 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
         FaultKind::Unavailable
         | FaultKind::CommentsDisabled
         | FaultKind::VideoNotFound
+        | FaultKind::Private
         | FaultKind::PageTokenRefused
         | FaultKind::PageTokenLost => {
             status(503, "UNAVAILABLE", "The model is overloaded. Please try again later.", json!([]))
@@ -125,7 +135,7 @@ pub(crate) async fn gemini(fault: &FaultKind) -> Option<Response> {
 pub(crate) fn blocked() -> Response {
     Json(json!({
         "promptFeedback": { "blockReason": "SAFETY" },
-        "usageMetadata": { "promptTokenCount": 100, "totalTokenCount": 100 },
+        "usageMetadata": { "promptTokenCount": TOKENS_IN_VAIN, "totalTokenCount": TOKENS_IN_VAIN },
     }))
     .into_response()
 }

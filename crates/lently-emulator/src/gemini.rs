@@ -35,6 +35,9 @@ pub(crate) async fn generate(
     if let Some(fault) = &fault
         && let Some(response) = faults::gemini(fault).await
     {
+        if matches!(fault, FaultKind::Blocked | FaultKind::NoParts) {
+            state.charge(0, |counts| counts.tokens_in += faults::TOKENS_IN_VAIN);
+        }
         return Err(response);
     }
     let given = headers.get("x-goog-api-key").and_then(|value| value.to_str().ok());
@@ -51,6 +54,7 @@ pub(crate) async fn generate(
     if let Some(FaultKind::BlockedFor { word }) = &fault
         && user.contains(word.as_str())
     {
+        state.charge(0, |counts| counts.tokens_in += faults::TOKENS_IN_VAIN);
         return Err(faults::blocked());
     }
     let tokens_in = tokens(&system) + tokens(&user);

@@ -115,6 +115,8 @@ pub enum FaultKind {
     CommentsDisabled,
     /// 404 `videoNotFound`.
     VideoNotFound,
+    /// 403 `forbidden`, as for what only its owner may read.
+    Private,
     /// 400 `invalidPageToken`, as for a token that is no longer good.
     PageTokenRefused,
     /// The answer has no token for the next page, though there is one.

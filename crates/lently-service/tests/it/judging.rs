@@ -65,7 +65,11 @@ async fn a_useless_answer_costs_its_batch_a_halving_and_no_comment_its_verdict()
         assert_eq!((body.engine.judged.gemini, &body.engine.degraded), (100, &None), "{kind:?}");
         let counts = house.counts();
         assert!(counts.gemini_calls <= 5, "two batches, two halves, the summary: {kind:?}: {counts:?}");
-        assert!(answer.cost.tokens_in > 0 && answer.cost.tokens_in >= counts.tokens_in, "{kind:?}");
+        assert_eq!(
+            (answer.cost.tokens_in, answer.cost.tokens_out),
+            (counts.tokens_in, counts.tokens_out),
+            "{kind:?}"
+        );
     }
 }
 
