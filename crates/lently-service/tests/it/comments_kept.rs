@@ -10,7 +10,7 @@ use lently_testing::{RedisServer, wait_until};
 use lently_upstream::{CommentOrder, HarvestEnd};
 
 use crate::comments::{HOUR, NOTHING_STALE, THREADS, ask, come, ids, pages, read, wanted};
-use crate::house::{House, Options, plain};
+use crate::house::{House, Killed, Options, plain};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,7 +67,7 @@ async fn a_quota_that_ends_in_the_middle_is_gone_on_with_when_it_is_back() {
     let house = House::beside(emulator, Options::default()).await;
     let some = read(&house, 1_000, CommentOrder::Time).await;
     assert_eq!((ids(&some).len(), some.end, house.counts().comment_threads), (199, HarvestEnd::Failed, 3));
-    house.emulator.reset_counts();
+    house.books_are_exact().await;
     house.clock.advance(24 * HOUR);
     house.emulator.reset_counts();
     let all = read(&house, 1_000, CommentOrder::Time).await;
@@ -76,46 +76,8 @@ async fn a_quota_that_ends_in_the_middle_is_gone_on_with_when_it_is_back() {
     assert_eq!(all.comments[..199], some.comments);
 }
 
-/// A house whose cache has its Redis, if it has one.
 async fn opened(emulator: Arc<Emulator>, remote: RemoteConfig) -> House {
-    let is_redis = matches!(remote, RemoteConfig::Redis(_));
-    let house = House::beside(emulator, Options { remote, ..Options::default() }).await;
-    let up = async || !is_redis || house.lently.cache().health().is_up();
-    wait_until("redis is connected", PATIENCE, up).await;
-    house
-}
-
-/// A house in a runtime of its own, which ends as a process that is killed does: nothing of it goes on.
-struct Killed {
-    house: House,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Killed {
-    fn begin(emulator: &Arc<Emulator>, remote: RemoteConfig) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let emulator = emulator.clone();
-        let house = std::thread::scope(|scope| {
-            let opening = scope.spawn(|| runtime.block_on(opened(emulator, remote)));
-            opening.join().expect("a house")
-        });
-        let lently = house.lently.clone();
-        runtime.spawn(async move {
-            let youtube = lently.youtube();
-            let plan = lently_service::UserPlan::Unlimited;
-            youtube.fetch_comments_cached(&wanted(1_000, CommentOrder::Time), plan, &NOTHING_STALE).await
-        });
-        Self { house, runtime }
-    }
-
-    fn kill(self) {
-        self.runtime.shutdown_background();
-        drop(self.house);
-    }
+    House::connected(emulator, Options { remote, ..Options::default() }).await
 }
 
 fn slow() -> Latency {
@@ -133,13 +95,21 @@ async fn whoever_follows_a_killed_process_begins_behind_the_last_page_that_it_bo
     let on_redis = || RemoteConfig::Redis(RedisConfig { port: redis.port(), ..RedisConfig::default() });
     for remote in [&on_redis as &dyn Fn() -> RemoteConfig, &|| disk(directory.path())] {
         let emulator = emulator(Data::samples(), slow(), 10_000).await;
-        let killed = Killed::begin(&emulator, remote());
+        let store = tempfile::tempdir().expect("a directory");
+        let options = || {
+            let directory = Some(store.path().to_owned());
+            Options { remote: remote(), directory, ..Options::default() }
+        };
+        let killed = Killed::begin(&emulator, options(), async |lently| {
+            let (youtube, plan) = (lently.youtube(), lently_service::UserPlan::Unlimited);
+            youtube.fetch_comments_cached(&wanted(1_000, CommentOrder::Time), plan, &NOTHING_STALE).await
+        });
         // The third page is asked for once the second is kept.
         wait_until("the third page is asked for", PATIENCE, async || emulator.counts().comment_threads == 3)
             .await;
         killed.kill();
         emulator.set_latency(Latency::default());
-        let house = opened(emulator, remote()).await;
+        let house = House::connected(emulator, options()).await;
         let all = read(&house, 1_000, CommentOrder::Time).await;
         assert_eq!((ids(&all).len(), all.end), (THREADS, HarvestEnd::Complete));
         assert_eq!(
@@ -147,6 +117,7 @@ async fn whoever_follows_a_killed_process_begins_behind_the_last_page_that_it_bo
             4,
             "nobody was there to hear the third page's answer, so that one is bought again"
         );
+        house.books_are_exact().await;
     }
 }
 
@@ -167,6 +138,9 @@ async fn two_nodes_that_read_one_video_buy_each_page_once() {
         assert_eq!(ids(comments).len(), THREADS.min(most as usize));
     }
     assert_eq!(pages(&houses[0]), 3);
+    for house in &houses {
+        house.books_are_exact().await;
+    }
 }
 
 /// 206 of the 210 new ones are the newest; four came late onto the list, with older times.

@@ -12,14 +12,18 @@ use lently_service::{
     AnalysisAnswer, AnalysisBody, AnalysisRequest, AnalysisSource, CacheTtl, Economy, EngineChoice, Lently,
     ServiceConfig, ServiceError, UserId, UserPlan, keys,
 };
+use lently_testing::wait_until;
 use lently_upstream::dump::parse_dump;
-use lently_upstream::{CommentOrder, DEFAULT_MODEL, GeminiConfig, YouTubeConfig};
+use lently_upstream::{CommentOrder, DEFAULT_MODEL, GeminiConfig, PacificDay, YouTubeConfig};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub const NOON: &str = "2026-11-24T12:00:00Z";
+/// Reached only by a broken program.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test may want otherwise.
 pub struct Options {
@@ -68,7 +72,25 @@ pub struct House {
     pub clock: Clock,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
+    started: jiff::Timestamp,
     _directory: TempDir,
+}
+
+/// What was spent upstream, whoever counted it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub units: u64,
+    pub statistics: u64,
+    pub gemini_calls: u64,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+}
+
+impl From<Counts> for Spent {
+    fn from(counts: Counts) -> Self {
+        let Counts { units, statistics, gemini_calls, tokens_in, tokens_out, .. } = counts;
+        Self { units, statistics, gemini_calls, tokens_in, tokens_out }
+    }
 }
 
 impl House {
@@ -144,7 +166,52 @@ impl House {
         )
         .await
         .expect("a service");
-        Self { lently, emulator, clock, tasks, stop, _directory: directory }
+        let started = clock.now();
+        Self { lently, emulator, clock, tasks, stop, started, _directory: directory }
+    }
+
+    /// The same once its Redis is connected, if it has one.
+    pub async fn connected(emulator: impl Into<Arc<Emulator>>, options: Options) -> Self {
+        let is_redis = matches!(options.remote, RemoteConfig::Redis(_));
+        let house = Self::beside(emulator, options).await;
+        if is_redis {
+            house.is_connected().await;
+        }
+        house
+    }
+
+    pub async fn is_connected(&self) {
+        wait_until("redis is connected", PATIENCE, async || self.lently.cache().health().is_up()).await;
+    }
+
+    /// What its ledger says of all days since it was opened.
+    pub async fn booked(&self) -> Spent {
+        let mut spent = Spent::default();
+        let mut day: PacificDay = PacificDay::of(self.started);
+        while day.start() <= self.clock.now() {
+            let report = self.lently.ledger().report(Some(day)).await.expect("a report");
+            spent.units += report.buckets[0].spent_units;
+            spent.statistics += report.buckets[2].spent_units;
+            for model in report.models {
+                spent.gemini_calls += model.calls;
+                spent.tokens_in += model.tokens_in;
+                spent.tokens_out += model.tokens_out;
+            }
+            day = PacificDay::of(day.end());
+        }
+        spent
+    }
+
+    /// Waits until its ledger says what the emulator counted: other nodes may still be about to tell what they spent.
+    pub async fn books_are_exact(&self) {
+        let mut seen = (Spent::default(), Spent::default());
+        let exact = async || {
+            seen = (self.booked().await, self.counts().into());
+            seen.0 == seen.1
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait_until("the ledger is exact", PATIENCE * 2, exact));
+        let waited = waited.await;
+        assert!(waited.is_ok(), "booked {:?}\ncounted {:?}", seen.0, seen.1);
     }
 
     pub fn counts(&self) -> Counts {
@@ -171,6 +238,38 @@ impl House {
         let waited = tokio::time::timeout(Duration::from_secs(20), self.tasks.wait()).await;
         assert!(waited.is_ok(), "tasks are still running");
         self.tasks.reopen();
+    }
+}
+
+/// A house in a runtime of its own, which ends as a process that is killed does: nothing of it goes on.
+pub struct Killed {
+    house: House,
+    runtime: Runtime,
+}
+
+impl Killed {
+    /// Opens it and begins the work.
+    pub fn begin<Work>(emulator: &Arc<Emulator>, options: Options, work: impl FnOnce(Lently) -> Work) -> Self
+    where
+        Work: Future<Output: Send> + Send + 'static,
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let emulator = emulator.clone();
+        let house = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| runtime.block_on(House::connected(emulator, options)));
+            opening.join().expect("a house")
+        });
+        runtime.spawn(work(house.lently.clone()));
+        Self { house, runtime }
+    }
+
+    pub fn kill(self) {
+        self.runtime.shutdown_background();
+        drop(self.house);
     }
 }
 
