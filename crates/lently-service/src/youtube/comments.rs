@@ -247,18 +247,8 @@ impl Errand<'_> {
             return Err(error.clone().into());
         }
         let check = self.checked(at, counted, &comments);
-        let head = Head {
-            held: comments.len(),
-            place,
-            cut: cut.map(|(end, _)| end),
-            pages: self.pages,
-            read_at: at,
-            ranked_at: at,
-            all: check,
-            front: check,
-            merged: 0,
-            doubt: Doubt::None,
-        };
+        let cut = cut.map(|(end, _)| end);
+        let head = Head { cut, pages: self.pages, ..Head::of_one_reading(comments.len(), place, check) };
         Ok(doubted(Shelf { head, comments }, before.map(|before| before.head.doubt).unwrap_or_default()))
     }
 
@@ -359,19 +349,8 @@ impl Errand<'_> {
         }
         let check = self.checked(at, counted, &read.comments);
         if has_enough(&read.comments) && !is_met(&read.comments) && !read.place.is_end() {
-            let head = Head {
-                held: read.comments.len(),
-                place: read.place,
-                cut: None,
-                pages: self.pages,
-                read_at: at,
-                ranked_at: at,
-                all: check,
-                front: check,
-                merged: 0,
-                doubt: Doubt::None,
-            };
-            return Ok(Shelf { head, comments: read.comments });
+            let head = Head::of_one_reading(read.comments.len(), read.place, check);
+            return Ok(Shelf { head: Head { pages: self.pages, ..head }, comments: read.comments });
         }
         let reached = shelf.since();
         shelf.merge(order, read.comments, reached);

@@ -81,6 +81,22 @@ pub enum Doubt {
 }
 
 impl Head {
+    /// Of comments that were read one page after the other, at the time of their check.
+    pub(super) fn of_one_reading(held: usize, place: Place, check: Check) -> Self {
+        Self {
+            held,
+            place,
+            cut: None,
+            pages: 0,
+            read_at: check.at,
+            ranked_at: check.at,
+            all: check,
+            front: check,
+            merged: 0,
+            doubt: Doubt::None,
+        }
+    }
+
     /// The check that matters to whoever wants so many.
     pub(super) fn check(&self, order: CommentOrder, wanted: usize) -> Check {
         if is_front(order, wanted) { self.front } else { self.all }
