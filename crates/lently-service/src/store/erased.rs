@@ -46,17 +46,7 @@ impl Store {
                     .fetch_optional(&mut *transaction)
                     .await?;
             if others.is_none() {
-                sqlx::query("DELETE FROM analyses WHERE id = ?1")
-                    .bind(id.as_str())
-                    .execute(&mut *transaction)
-                    .await?;
-                earlier::erase(&mut transaction, id).await?;
-                sqlx::query("INSERT OR REPLACE INTO tombstones (analysis_id, erased_at) VALUES (?1, ?2)")
-                    .bind(id.as_str())
-                    .bind(now)
-                    .execute(&mut *transaction)
-                    .await?;
-                let summaries = take_summaries(&mut *transaction, id).await?;
+                let summaries = bury(&mut transaction, id, now).await?;
                 erased = Erased::Analysis { erased_at: now, summaries };
             }
         }
@@ -97,6 +87,22 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+/// Removes an analysis, its earlier versions and what was written for it, and leaves a tombstone. Gives the keys under which tiers may have the summaries.
+pub(super) async fn bury(
+    connection: &mut SqliteConnection,
+    id: &AnalysisId,
+    erased_at: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query("DELETE FROM analyses WHERE id = ?1").bind(id.as_str()).execute(&mut *connection).await?;
+    earlier::erase(connection, id).await?;
+    sqlx::query("INSERT OR REPLACE INTO tombstones (analysis_id, erased_at) VALUES (?1, ?2)")
+        .bind(id.as_str())
+        .bind(erased_at)
+        .execute(&mut *connection)
+        .await?;
+    take_summaries(connection, id).await
 }
 
 async fn standing(store: impl SqliteExecutor<'_>) -> Result<Vec<(String, i64)>, sqlx::Error> {

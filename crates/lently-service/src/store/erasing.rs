@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use lently_upstream::{Comment, CommentOrder, VideoId};
 
-use super::answers::take_summaries;
+use super::erased::bury;
 use super::shelves::{digest_of, json, write};
-use super::{Store, earlier, millis};
+use super::{Store, millis};
 use crate::author::{Author, Traces};
 use crate::error::ServiceError;
 use crate::ids::AnalysisId;
@@ -42,17 +42,7 @@ impl Store {
     pub(crate) async fn erase_analysis(&self, id: &AnalysisId) -> Result<ErasedAnalysis, ServiceError> {
         let erased_at = millis(self.clock.now());
         let mut transaction = self.pool().await?.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM analyses WHERE id = ?1")
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("INSERT OR REPLACE INTO tombstones (analysis_id, erased_at) VALUES (?1, ?2)")
-            .bind(id.as_str())
-            .bind(erased_at)
-            .execute(&mut *transaction)
-            .await?;
-        earlier::erase(&mut transaction, id).await?;
-        let summaries = take_summaries(&mut *transaction, id).await?;
+        let summaries = bury(&mut transaction, id, erased_at).await?;
         transaction.commit().await?;
         Ok(ErasedAnalysis { erased_at, summaries })
     }
