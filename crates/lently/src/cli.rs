@@ -17,6 +17,7 @@ mod ledger;
 mod output;
 mod retention;
 mod serve;
+mod shown;
 mod simulate;
 mod wanted;
 

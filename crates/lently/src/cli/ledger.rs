@@ -1,13 +1,17 @@
 //! `lently ledger`: what was spent in a day, by whom, and what is left; of this machine's configuration or of a server.
 
-use comfy_table::{CellAlignment, Table, presets};
 use lently_analysis::grouped;
 use lently_upstream::PacificDay;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{CliError, client::ServerClient, configured, print};
-use crate::{app::App, report::clean};
+use super::{
+    CliError,
+    client::ServerClient,
+    configured, print,
+    shown::{table, told},
+};
+use crate::app::App;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +76,7 @@ fn tables(report: &Value) -> String {
         ("left to background", "left_to_background_units"),
         ("used up", "used_up"),
     ];
-    text += &table(&units, &report["buckets"]);
+    text += &table(&units, &report["buckets"], shown);
     let models = [
         ("model", "model"),
         ("calls", "calls"),
@@ -81,7 +85,7 @@ fn tables(report: &Value) -> String {
         ("cost", "micro_dollars"),
         ("without price", "unpriced_answers"),
     ];
-    text += &table(&models, &report["models"]);
+    text += &table(&models, &report["models"], shown);
     let spenders = |who| {
         [
             (who, "name"),
@@ -93,39 +97,16 @@ fn tables(report: &Value) -> String {
             ("cost", "micro_dollars"),
         ]
     };
-    text += &table(&spenders("spent for"), &report["purposes"]);
-    text += &table(&spenders("spent by"), &report["users"]);
+    text += &table(&spenders("spent for"), &report["purposes"], shown);
+    text += &table(&spenders("spent by"), &report["users"], shown);
     text
 }
 
-/// Nothing, where there are no rows.
-fn table(columns: &[(&str, &str)], rows: &Value) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|(title, _)| *title));
-    for row in rows {
-        table.add_row(columns.iter().map(|(_, field)| match (*field, &row[*field]) {
-            ("micro_dollars", Value::Null) => "no price".to_owned(),
-            ("micro_dollars", cost) => dollars(cost.as_u64().unwrap_or_default()),
-            (_, value) => told(value),
-        }));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("\n{table}\n")
-}
-
-fn told(value: &Value) -> String {
-    match value {
-        // A user's id is a stranger's text, and so is all of another server's.
-        Value::String(text) => clean(text),
-        Value::Bool(yes) => (if *yes { "yes" } else { "no" }).to_owned(),
-        Value::Number(number) => number.as_u64().map_or(number.to_string(), grouped),
-        other => other.to_string(),
+fn shown(field: &str, value: &Value) -> String {
+    match (field, value) {
+        ("micro_dollars", Value::Null) => "no price".to_owned(),
+        ("micro_dollars", cost) => dollars(cost.as_u64().unwrap_or_default()),
+        (_, value) => told(value),
     }
 }
 

@@ -1,8 +1,6 @@
 //! `lently retention`: what is kept of YouTube's and for how long yet; the sweep; erasing by video and by author. Of this machine's
 //! configuration or of a server.
 
-use comfy_table::{CellAlignment, Table, presets};
-use lently_analysis::grouped;
 use lently_service::Author;
 use lently_upstream::VideoRef;
 use reqwest::Method;
@@ -10,8 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use url::form_urlencoded::byte_serialize;
 
-use super::{CliError, client::ServerClient, configured, print};
-use crate::{app::App, config::Config, report::clean};
+use super::{
+    CliError,
+    client::ServerClient,
+    configured, print,
+    shown::{table, told},
+};
+use crate::{app::App, config::Config};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -143,7 +146,7 @@ fn report(facts: &Value) -> String {
         ("deleted then", "deleted"),
         ("so far", "deleted_so_far"),
     ];
-    text += &table(&store, &facts["store"]);
+    text += &table(&store, &facts["store"], shown);
     let tiers = [
         ("in the tiers", "tier"),
         ("kind", "kind"),
@@ -152,7 +155,7 @@ fn report(facts: &Value) -> String {
         ("oldest", "oldest_at"),
         ("due next", "next_due_at"),
     ];
-    text += &table(&tiers, &facts["tiers"]);
+    text += &table(&tiers, &facts["tiers"], shown);
     if facts["tiers_complete"] != true {
         text += "\nnot all tiers could be asked\n";
     }
@@ -177,37 +180,12 @@ fn counted(what: &Value, count: &Value) -> String {
     format!("  {:<12} {}\n", told(what), told(count))
 }
 
-/// Nothing, where there are no rows.
-fn table(columns: &[(&str, &str)], rows: &Value) -> String {
-    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|(title, _)| *title));
-    for row in rows {
-        table.add_row(columns.iter().map(|(_, field)| match &row[*field] {
-            value if field.ends_with("_at") => time(value),
-            value => told(value),
-        }));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("\n{table}\n")
+fn shown(field: &str, value: &Value) -> String {
+    if field.ends_with("_at") { time(value) } else { told(value) }
 }
 
 /// To the minute.
 fn time(value: &Value) -> String {
     let at = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     at.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M").to_string())
-}
-
-fn told(value: &Value) -> String {
-    match value {
-        // Another server's text is a stranger's.
-        Value::String(text) => clean(text),
-        Value::Number(number) => number.as_u64().map_or(number.to_string(), grouped),
-        other => other.to_string(),
-    }
 }
