@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use lently_cache::{Controls, RedisConfig, RemoteConfig};
 use lently_emulator::{Data, Emulator, EmulatorConfig, Latency};
+use lently_service::AnalysisRequest;
 use lently_testing::{RedisServer, wait_until};
 use lently_upstream::{CommentOrder, HarvestEnd};
 
 use crate::comments::{HOUR, NOTHING_STALE, THREADS, ask, come, ids, pages, read, wanted};
-use crate::house::{House, Killed, Options, plain};
+use crate::house::{House, Killed, Options, body, plain, request};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -168,4 +169,48 @@ async fn the_second_crawl_of_a_real_video_reads_only_as_many_pages_as_the_new_co
         let anew = get().await;
         assert_eq!((anew.value().expect("comments").comments.len(), anew.spent().quota_units), (1_419, 15));
     }
+}
+
+#[tokio::test]
+async fn the_second_analysis_of_a_real_video_pays_for_its_new_comments_only() {
+    let Some(folder) = lently_testing::real_data() else { return };
+    let crawl = |name: &str| Data::load(&folder.join("comments").join(name)).expect("a crawl");
+    let emulator = emulator(crawl("one_video_two_crawls_early.csv"), Latency::default(), 10_000).await;
+    let options = Options { gemini: true, start: "2025-11-09T01:00:00Z", ..Options::default() };
+    let house = House::beside(emulator, options).await;
+    let order = CommentOrder::Time;
+    let wanted = AnalysisRequest { max_comments: 5_000, order, ..request("JLad2025xx1") };
+    // What is analyzed, and what that sends for.
+    let analyze = async || {
+        let before = house.counts();
+        let made = body(&house.analyze(&wanted).await.expect("an analysis"));
+        let after = house.counts();
+        assert_eq!((made.engine.judged.local, &made.engine.degraded), (0, &None));
+        assert_eq!(
+            (made.cost.tokens_in, made.cost.tokens_out),
+            (after.tokens_in - before.tokens_in, after.tokens_out - before.tokens_out)
+        );
+        let video_id = "JLad2025xx1".parse().expect("an id");
+        let there =
+            lently_service::CommentsRequest { video_id, max_comments: 5_000, order, include_replies: false };
+        let there = ask(&house, &there, &NOTHING_STALE).await.expect("comments").value().expect("comments");
+        let texts = there.comments.iter().map(|comment| lently_analysis::prompt::normalized(&comment.text));
+        let texts: std::collections::HashSet<String> = texts.collect();
+        (
+            made.report.coverage.read,
+            texts,
+            after.comment_threads - before.comment_threads,
+            after.texts - before.texts,
+        )
+    };
+    let (read, first, pages, sent) = analyze().await;
+    assert_eq!((read, pages, sent), (1_218, 13, first.len() as u64));
+    house.clock.advance(20 * HOUR);
+    house.emulator.set_data(crawl("one_video_two_crawls_late.csv"));
+    let (read, second, pages, sent) = analyze().await;
+    assert_eq!((read, pages), (1_218 + 206 - 1, 3), "one is gone from where it was looked for");
+    let new = second.difference(&first).count() as u64;
+    assert!(sent == new && (1..=206).contains(&new), "{sent} texts are sent, and {new} are new");
+    assert_eq!(house.counts().videos, 1, "the video is asked for its numbers, which take no unit");
+    house.books_are_exact().await;
 }

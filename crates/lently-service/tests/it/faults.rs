@@ -121,8 +121,9 @@ async fn whoever_follows_a_process_that_was_killed_while_it_judged_pays_for_the_
     assert!(made.engine.reused >= 50, "what was heard is kept: {}", made.engine.reused);
     let twice = emulator.counts().texts - 600;
     assert!(twice <= 4 * 50, "at most what nobody was there to hear any more: {twice}");
-    let calls = house.booked().await.gemini_calls;
-    assert_eq!(calls, emulator.counts().gemini_calls, "those of the one that was killed, too");
+    // A call is booked before it is sent, so that none is ever left out.
+    let unsent = house.booked().await.gemini_calls - emulator.counts().gemini_calls;
+    assert!(unsent <= 4, "beside what it was about to send when it was killed: {unsent}");
 }
 
 #[tokio::test]
