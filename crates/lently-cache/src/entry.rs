@@ -274,12 +274,14 @@ pub struct FetchFailure {
     pub source: Arc<dyn Error + Send + Sync>,
     /// What the caller needs on another node to make the same error of it again; the cache carries it and does not look.
     pub detail: Option<Arc<str>>,
+    /// Whether it is from an earlier fetch, and remembered: upstream was not asked again.
+    pub remembered: bool,
 }
 
 impl FetchFailure {
     /// A failure of `class`, caused by `source`.
     pub fn new(class: FailureClass, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { class, source: Arc::new(source), detail: None }
+        Self { class, source: Arc::new(source), detail: None, remembered: false }
     }
 
     /// The same with a detail for other nodes. It lies in Redis for as long as the failure is remembered: no secret.
@@ -335,6 +337,14 @@ impl FetchError {
             Self::TimedOut { .. } | Self::Abandoned | Self::NotCached => FailureClass::Transient,
             Self::BadKey(_) => FailureClass::Permanent,
         }
+    }
+
+    /// The same for whoever is spared a fetch by it.
+    pub(crate) fn remembered(mut self) -> Self {
+        if let Self::Failed(failure) = &mut self {
+            failure.remembered = true;
+        }
+        self
     }
 
     /// Whether a value that is no longer fresh is served in the place of this failure: it says nothing about the value.

@@ -159,6 +159,7 @@ pub(crate) fn decode(record: &[u8]) -> Option<FetchError> {
         class,
         source: Arc::new(Told(message)),
         detail: detail.map(Arc::from),
+        remembered: false,
     }))
 }
 

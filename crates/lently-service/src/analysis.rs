@@ -12,6 +12,7 @@ use lently_cache::{
 };
 use serde::Serialize;
 
+use crate::cached::Served;
 use crate::error::ServiceError;
 use crate::ids::{AnalysisId, UserId};
 use crate::jobs::{Keeping, Run, Runs};
@@ -65,7 +66,7 @@ impl From<Tier> for AnswerSource {
 pub struct AnalysisAnswer {
     /// Its id.
     pub id: AnalysisId,
-    /// The stored JSON object; callers splice `"cached"` in front.
+    /// The stored JSON object; [`Served`] goes in front of it.
     pub body: Bytes,
     /// Whether it was there already.
     pub cached: bool,
@@ -108,6 +109,12 @@ impl AnalysisAnswer {
             cost: entry.cost,
             body: entry.value.clone(),
         }
+    }
+
+    /// How it was come by.
+    pub fn served(&self) -> Served {
+        let (age_seconds, ttl_seconds) = (self.age.as_secs(), self.ttl_seconds);
+        Served { from: self.source, age_seconds, ttl_seconds, stale: self.stale.map(StaleReason::name) }
     }
 
     pub(crate) fn of_store(analysis: StoredAnalysis, stored: bool, now: Timestamp) -> Self {

@@ -18,6 +18,10 @@ pub enum ServiceError {
     /// YouTube or Gemini refused or failed. Whether a retry helps is the upstream error's to say.
     #[error(transparent)]
     Upstream(UpstreamError),
+    /// The same was answered a while ago and is remembered: nobody was asked again, and nothing was paid. Whether a retry helps is the
+    /// error's own to say.
+    #[error(transparent)]
+    Remembered(Box<Self>),
     /// There is no such thing, or it is not this user's: the two are not told apart. A retry does not help.
     #[error("not found")]
     NotFound,
@@ -90,6 +94,7 @@ impl ServiceError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Upstream(error) => upstream_code(error),
+            Self::Remembered(error) => error.code(),
             Self::NotFound => "not-found",
             Self::Invalid { .. } => "invalid-request",
             Self::PlanLimit { .. } => "plan-limit",
@@ -111,6 +116,7 @@ impl ServiceError {
         match self {
             Self::Upstream(UpstreamError::QuotaSetAside { .. }) => true,
             Self::Upstream(error) => error.is_retryable(),
+            Self::Remembered(error) => error.is_retryable(),
             Self::Busy { .. }
             | Self::TimedOut
             | Self::Interrupted
@@ -127,6 +133,14 @@ impl ServiceError {
         }
     }
 
+    /// The error itself, also where it is a remembered one.
+    pub fn itself(&self) -> &Self {
+        match self {
+            Self::Remembered(error) => error.itself(),
+            error => error,
+        }
+    }
+
     pub(crate) fn internal(what: &'static str, source: impl Error + Send + Sync + 'static) -> Self {
         Self::Internal { what, source: Arc::new(source) }
     }
@@ -138,6 +152,7 @@ impl ServiceError {
     /// The error as the cache shares it among those who wait; [`ServiceError::from`] a [`FetchError`] is the way back.
     pub(crate) fn into_failure(self) -> FetchFailure {
         let class = match &self {
+            Self::Remembered(error) => return error.itself().clone().into_failure(),
             Self::Upstream(error) => upstream_class(error),
             Self::NotFound => FailureClass::NotFound,
             Self::Busy { .. } | Self::TimedOut | Self::Interrupted | Self::Store(_) | Self::Cache(_) => {
@@ -174,11 +189,14 @@ impl From<sqlx::Error> for ServiceError {
 impl From<FetchError> for ServiceError {
     fn from(error: FetchError) -> Self {
         match error {
-            FetchError::Failed(failure) => match failure.source.downcast_ref::<Self>() {
-                Some(error) => error.clone(),
-                // It happened on another node.
-                None => Self::Upstream(told_elsewhere(&failure)),
-            },
+            FetchError::Failed(failure) => {
+                let error = match failure.source.downcast_ref::<Self>() {
+                    Some(error) => error.clone(),
+                    // It happened on another node.
+                    None => Self::Upstream(told_elsewhere(&failure)),
+                };
+                if failure.remembered { Self::Remembered(Box::new(error)) } else { error }
+            }
             FetchError::TimedOut { .. } => Self::TimedOut,
             FetchError::Abandoned => Self::Interrupted,
             FetchError::NotCached => Self::NotCached,

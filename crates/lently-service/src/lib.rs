@@ -47,7 +47,7 @@ pub use author::Author;
 pub use body::{
     AnalysisBody, BodyEngine, BodyRequest, BodySince, BodySource, BodyVerdict, BodyWords, JudgedCounts,
 };
-pub use cached::Cached;
+pub use cached::{Cached, Served};
 pub use economy::Economy;
 pub use error::ServiceError;
 pub use estimate::{CachedParts, Estimate};

@@ -117,7 +117,7 @@ impl WhyLeft {
     }
 
     fn of(error: &ServiceError, lently: &Lently) -> Option<Self> {
-        match error {
+        match error.itself() {
             ServiceError::Upstream(UpstreamError::QuotaSetAside { .. }) if lently.ledger().is_paused() => {
                 Some(Self::Paused)
             }

@@ -376,7 +376,7 @@ impl Inner {
             }
             Landed::Remembered(error, kept) => {
                 self.counters.remembered();
-                self.arrive_in_vain(asked, error, kept, Ended::Remembered)
+                self.arrive_in_vain(asked, error.remembered(), kept, Ended::Remembered)
             }
             Landed::Failed(error, kept) => {
                 if !led {

@@ -26,6 +26,10 @@ fn told(error: &FetchError) -> (FailureClass, Option<&str>) {
     (failure.class, failure.detail.as_deref())
 }
 
+fn is_remembered(error: &FetchError) -> bool {
+    matches!(error, FetchError::Failed(failure) if failure.remembered)
+}
+
 /// Redis counts by its own clock, which no test moves: lives so short that they pass.
 fn short() -> Policy {
     let not_found = Duration::from_millis(300);
@@ -37,10 +41,11 @@ async fn a_failure_is_remembered_for_its_life_and_then_probed_once() {
     let folder = TempDir::new().expect("a folder");
     for bench in [in_memory().await, on_disk(&folder.path().join("cache.sqlite")).await] {
         let upstream = Upstream::default();
-        for _ in 0..5 {
+        for asked in 0..5 {
             let fetch = failing(&upstream, FailureClass::NotFound);
             let error = bench.cache.get_or_set("thing:1", &policy(), fetch).await.expect_err("a failure");
             assert_eq!(told(&error), (FailureClass::NotFound, Some("{\"why\":1}")));
+            assert_eq!(is_remembered(&error), asked > 0);
         }
         assert_eq!((upstream.calls(), bench.cache.stats().remembered_failures), (1, 4));
         bench.clock.advance(Duration::from_secs(600));
@@ -57,11 +62,11 @@ async fn a_failure_on_one_node_spares_the_others() {
         wait_until("the link is up", BOUND, async || bench.cache.health().tracking).await;
     }
     let upstream = Upstream::default();
-    for cache in [&here.cache, &there.cache, &here.cache] {
+    for (asked, cache) in [&here.cache, &there.cache, &here.cache].into_iter().enumerate() {
         let fetch = failing(&upstream, FailureClass::Forbidden);
         let error = cache.get_or_set("thing:1", &policy(), fetch).await.expect_err("a failure");
         assert_eq!(told(&error), (FailureClass::Forbidden, Some("{\"why\":1}")));
-        assert_eq!(error.to_string(), "no");
+        assert_eq!((error.to_string().as_str(), is_remembered(&error)), ("no", asked > 0));
     }
     assert_eq!(upstream.calls(), 1);
     // It is no entry: nothing is there to look at, to count or to flush.

@@ -279,7 +279,8 @@ async fn a_quota_that_is_used_up_is_asked_once_for_all_of_a_batch_and_then_not_a
     }));
     let answers = each_at_once(&house, 0..50).await;
     for answer in &answers {
-        let quota = matches!(answer, Err(ServiceError::Upstream(UpstreamError::QuotaExhausted { .. })));
+        let error = answer.as_ref().expect_err("no quota").itself();
+        let quota = matches!(error, ServiceError::Upstream(UpstreamError::QuotaExhausted { .. }));
         assert!(quota, "{answer:?}");
     }
     let ids: Vec<_> = (0..50).map(id).collect();

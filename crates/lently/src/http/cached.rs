@@ -1,4 +1,4 @@
-//! Answers out of the cache: the stored bytes with one member spliced in front, and the headers that tell how they came.
+//! Answers out of the cache: the stored bytes with how they came spliced in front, and the headers that tell how they came.
 //! A body is never parsed here.
 
 use std::time::Duration;
@@ -8,9 +8,9 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use lently_cache::{Outcome, StaleReason};
-use lently_service::{AnalysisAnswer, AnswerSource, Cached};
+use lently_service::{AnalysisAnswer, AnswerSource, Cached, Served};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -29,13 +29,11 @@ pub(super) enum CacheStatus {
     Collapsed,
     /// It is being made; there is no answer yet.
     Begun,
+    /// That there is none, or none to be had, was answered before and is remembered.
+    Remembered,
 }
 
 impl CacheStatus {
-    pub fn is_hit(self) -> bool {
-        matches!(self, Self::Hit { .. } | Self::Stale { .. })
-    }
-
     pub fn header(self, ttl: Duration) -> HeaderValue {
         let stored = |stored: bool| if stored { "; stored" } else { "" };
         let text = match self {
@@ -47,6 +45,7 @@ impl CacheStatus {
             Self::Forced { stored: kept } => format!("Lently; fwd=request{}", stored(kept)),
             Self::Collapsed => "Lently; fwd=uri-miss; collapsed".to_owned(),
             Self::Begun => "Lently; fwd=uri-miss".to_owned(),
+            Self::Remembered => "Lently; hit; detail=remembered".to_owned(),
         };
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Lently"))
     }
@@ -60,6 +59,7 @@ impl CacheStatus {
 pub(super) struct CachedJson {
     pub body: Bytes,
     pub status: CacheStatus,
+    pub served: Served,
     pub age: Duration,
     pub ttl: Duration,
     pub etag: String,
@@ -68,7 +68,7 @@ pub(super) struct CachedJson {
 impl CachedJson {
     /// An analysis; `forced` where the client asked for a new one.
     pub fn of_analysis(answer: AnalysisAnswer, forced: bool) -> Self {
-        let stored = answer.stored;
+        let (stored, served) = (answer.stored, answer.served());
         let kept_in = match answer.source {
             AnswerSource::Memory => "memory",
             AnswerSource::Redis => "redis",
@@ -84,7 +84,7 @@ impl CachedJson {
             AnswerSource::Fetched => CacheStatus::Fetched { stored },
             _ => CacheStatus::Collapsed,
         };
-        Self { body: answer.body, status, age: answer.age, ttl: answer.ttl, etag: answer.etag }
+        Self { body: answer.body, status, served, age: answer.age, ttl: answer.ttl, etag: answer.etag }
     }
 
     /// Something of YouTube's; `forced` where the client asked for nothing kept.
@@ -98,12 +98,13 @@ impl CachedJson {
             Outcome::Fetched { stored } => CacheStatus::Fetched { stored },
             _ => CacheStatus::Collapsed,
         };
-        Self { body: cached.body, status, age: cached.age, ttl: cached.ttl, etag: cached.etag }
+        let served = cached.served();
+        Self { body: cached.body, status, served, age: cached.age, ttl: cached.ttl, etag: cached.etag }
     }
 
     /// The answer to a POST, which has no precondition.
     pub fn respond(self) -> Response {
-        let body = splice(&self.body, self.status.is_hit());
+        let body = self.served.in_front_of(&self.body);
         let mut response = Body::from(body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -137,19 +138,6 @@ impl CachedJson {
     }
 }
 
-/// `{"cached":true,` in front of a stored object.
-fn splice(body: &Bytes, cached: bool) -> Bytes {
-    let Some(rest) = body.strip_prefix(b"{") else { return body.clone() };
-    let member: &[u8] = if cached { br#"{"cached":true"# } else { br#"{"cached":false"# };
-    let mut spliced = BytesMut::with_capacity(member.len() + 1 + rest.len());
-    spliced.extend_from_slice(member);
-    if !rest.starts_with(b"}") {
-        spliced.extend_from_slice(b",");
-    }
-    spliced.extend_from_slice(rest);
-    spliced.freeze()
-}
-
 /// `If-None-Match` by the weak comparison of RFC 9110 (13.1.2).
 fn matches_any(request: &HeaderMap, etag: &str) -> bool {
     let values = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -166,16 +154,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_member_is_spliced_in_front_and_stays_json() {
-        for (body, expected) in
-            [(r#"{"a":1}"#, r#"{"cached":true,"a":1}"#), ("{}", r#"{"cached":true}"#), ("[1]", "[1]")]
-        {
-            assert_eq!(splice(&Bytes::from(body), true), expected);
-        }
-        assert_eq!(splice(&Bytes::from_static(b"{\"a\":1}"), false), r#"{"cached":false,"a":1}"#);
-    }
-
-    #[test]
     fn the_words_of_rfc_9211_are_used() {
         let told =
             |status: CacheStatus| status.header(Duration::from_secs(376)).to_str().expect("text").to_owned();
@@ -187,6 +165,7 @@ mod tests {
         assert_eq!(told(CacheStatus::Fetched { stored: true }), "Lently; fwd=uri-miss; stored");
         assert_eq!(told(CacheStatus::Fetched { stored: false }), "Lently; fwd=uri-miss");
         assert_eq!(told(CacheStatus::Forced { stored: true }), "Lently; fwd=request; stored");
+        assert_eq!(told(CacheStatus::Remembered), "Lently; hit; detail=remembered");
         assert_eq!(told(CacheStatus::Collapsed), "Lently; fwd=uri-miss; collapsed");
     }
 }

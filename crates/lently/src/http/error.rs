@@ -12,6 +12,7 @@ use lently_service::ServiceError;
 use lently_upstream::UpstreamError;
 use serde_json::{Map, Value};
 
+use super::cached::CacheStatus;
 use crate::report::ExportError;
 
 /// After which time a client that met a full server may come again.
@@ -24,6 +25,8 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<Duration>,
+    /// Whether it is the answer to an earlier request, and nobody was asked again.
+    remembered: bool,
     members: Map<String, Value>,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -31,7 +34,8 @@ pub struct Problem {
 impl Problem {
     /// A status, a code that never changes once released, and a sentence for the client.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, members: Map::new(), cause: None }
+        let (detail, members) = (detail.into(), Map::new());
+        Self { status, code, detail, retry_after: None, remembered: false, members, cause: None }
     }
 
     /// A value of the request that cannot be: 422.
@@ -117,6 +121,9 @@ impl IntoResponse for Problem {
             let seconds = after.as_secs().max(1);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.remembered {
+            CacheStatus::Remembered.insert(response.headers_mut(), Duration::ZERO);
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -155,6 +162,7 @@ impl From<ServiceError> for Problem {
         let with = |status| Self::new(status, code, told.clone());
         match &error {
             ServiceError::Upstream(upstream) => of_upstream(upstream, code, told),
+            ServiceError::Remembered(error) => Self { remembered: true, ..error.itself().clone().into() },
             ServiceError::NotFound => with(StatusCode::NOT_FOUND),
             ServiceError::Invalid { field, .. } => {
                 with(StatusCode::UNPROCESSABLE_ENTITY).with("field", *field)

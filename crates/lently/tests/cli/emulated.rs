@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use lently_emulator::{Data, EVERYTHING, Emulator, EmulatorConfig, Latency, SAMPLES};
+use lently_emulator::{
+    Data, EVERYTHING, Emulator, EmulatorConfig, Fault, FaultKind, Latency, Method, SAMPLES,
+};
 use lently_testing::wait_until;
 use serde_json::json;
 
@@ -207,4 +209,60 @@ async fn disabled_comments_and_removed_videos_are_told_as_such() {
     assert!(quiet.code == Some(1) && quiet.err.contains("comments are disabled"), "{}", quiet.err);
     let gone = run(&machine, &["analyze", SAMPLES[4].video_id]).await;
     assert!(gone.code == Some(1) && gone.err.contains("no such video"), "{}", gone.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_costs_no_second_process_more_than_the_first_and_is_in_the_ledger() {
+    let (emulator, machine) = emulated().await;
+    for _ in 0..2 {
+        run(&machine, &["analyze", SAMPLES[3].video_id]).await;
+    }
+    let ledger = run(&machine, &["ledger", "--json"]).await.ok().json();
+    assert_eq!(
+        ledger["buckets"][0]["spent_units"],
+        emulator.counts().units,
+        "calls that are refused cost, too"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_without_gemini_says_who_judged_and_why() {
+    let (emulator, machine) = emulated().await;
+    let machine = machine
+        .with("GEMINI_BASE_URL", emulator.gemini_base_url().to_string())
+        .with("GEMINI_API_KEY", "test-key");
+    let kind = FaultKind::RateLimited { retry_after: Some(3_600) };
+    emulator.set_fault(Some(Fault { kind, method: Some(Method::Gemini), times: None }));
+    let id = SAMPLES[0].video_id;
+    let told = run(&machine, &["analyze", id]).await.ok().out;
+    assert!(told.contains("judged: 100 by the local engine"), "{told}");
+    assert!(told.contains("! 100 comments were judged locally: Gemini failed"), "{told}");
+    let engine = run(&machine, &["analyze", id, "--json"]).await.ok().json()["engine"].clone();
+    assert_eq!((&engine["name"], &engine["judged"]["local"]), (&json!("gemini"), &json!(100)));
+    assert!(engine["degraded"].as_str().is_some_and(|why| why.contains("Gemini failed")), "{engine}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_of_old_comments_and_one_of_a_part_of_them_say_so() {
+    let (emulator, machine) = emulated().await;
+    let kinds = ["ANALYSIS", "COMMENTS", "VIDEO"];
+    let machine = kinds
+        .iter()
+        .fold(machine, |machine, kind| machine.with(&format!("LENTLY_TTL_{kind}_SECONDS"), "0.001"));
+    let id = SAMPLES[0].video_id;
+    run(&machine, &["analyze", id]).await.ok();
+    let kind = FaultKind::QuotaExceeded;
+    emulator.set_fault(Some(Fault { kind, method: None, times: None }));
+    let told = run(&machine, &["analyze", id]).await.ok().out;
+    let because = "because YouTube's quota is used up for today.";
+    let words = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("The comments are those that were read at ") && words.contains(because), "{told}");
+    let report = run(&machine, &["analyze", id, "--json"]).await.ok().json()["report"].clone();
+    assert!(report["caution"].as_str().is_some_and(|caution| caution.contains(because)), "{report}");
+
+    let more = ["analyze", id, "--max-comments", "200"];
+    let part = run(&machine, &more).await.ok().out;
+    assert!(part.contains("100 of 520 comments read (YouTube failed after 1 page"), "{part}");
+    let ledger = run(&machine, &["ledger", "--json"]).await.ok().json();
+    assert_eq!(ledger["buckets"][0]["spent_units"], emulator.counts().units);
 }

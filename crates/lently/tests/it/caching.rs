@@ -122,10 +122,8 @@ async fn what_may_be_kept_is_stated_on_every_route() {
 /// Plants metadata that stopped being fresh a moment ago.
 async fn plant_stale(house: &House) -> String {
     let (key, path) = (format!("video:{}", plain()), format!("/api/youtube/videos/{}", plain()));
-    let body = house.get(&path).await.expect(200).json();
-    let mut body = body.as_object().expect("an object").clone();
-    body.remove("cached");
-    body.insert("title".to_owned(), json!("as it was"));
+    let mut body = house.get(&path).await.expect(200).stored();
+    body["title"] = json!("as it was");
     let policy = CacheTtl::default().policy(EntryKind::Video);
     let policy = Policy { fresh: Duration::from_nanos(1), ..policy };
     let body = serde_json::to_vec(&body).expect("JSON").into();

@@ -26,6 +26,8 @@ pub struct Options {
     pub latency: Latency,
     pub quota_units: u64,
     pub admin_key: bool,
+    /// With Gemini, as the emulator plays it.
+    pub gemini: bool,
     /// The system's, without one.
     pub clock: Option<Clock>,
     /// More variables.
@@ -38,6 +40,7 @@ impl Default for Options {
             latency: Latency::default(),
             quota_units: 10_000,
             admin_key: true,
+            gemini: false,
             clock: None,
             env: Vec::new(),
         }
@@ -75,6 +78,18 @@ pub struct Answer {
 impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The body without what is said in front of it of how it came.
+    pub fn stored(&self) -> Value {
+        let mut body = self.json();
+        for said in ["cached", "served"] {
+            assert!(
+                body.as_object_mut().is_some_and(|body| body.remove(said).is_some()),
+                "{said} in {self:?}"
+            );
+        }
+        body
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -129,6 +144,10 @@ impl House {
         ];
         if options.admin_key {
             pairs.push(("ADMIN_API_KEY".to_owned(), ADMIN_KEY.to_owned()));
+        }
+        if options.gemini {
+            pairs.push(("GEMINI_BASE_URL".to_owned(), emulator.gemini_base_url().to_string()));
+            pairs.push(("GEMINI_API_KEY".to_owned(), YOUTUBE_KEY.to_owned()));
         }
         pairs.extend(options.env);
         let config = Config::from_env(&Env::from_pairs(pairs)).expect("a configuration");

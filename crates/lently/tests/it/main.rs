@@ -8,6 +8,7 @@ mod analyses;
 mod browser;
 mod caching;
 mod comments;
+mod degraded;
 mod events;
 mod exports;
 mod freshness;
