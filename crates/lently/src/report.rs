@@ -45,6 +45,8 @@ pub struct Served {
     pub source: String,
     /// How old it is.
     pub age_seconds: u64,
+    /// Why it is given though it is no longer fresh, where it is not.
+    pub stale: Option<&'static str>,
     /// How long this call took.
     pub took: std::time::Duration,
 }
@@ -260,10 +262,12 @@ fn cost_line(cost: &Cost, served: &Served, paint: Paint) -> String {
         "redis" => "Redis".to_owned(),
         other => format!("the cache ({other})"),
     };
-    paint.green(&format!(
-        "nothing: from {source}, {} s old, in {took}; saved {what}",
-        grouped(served.age_seconds)
-    ))
+    let told =
+        format!("nothing: from {source}, {} s old, in {took}; saved {what}", grouped(served.age_seconds));
+    match served.stale {
+        Some(why) => paint.yellow(&format!("{told}; no longer fresh ({why})")),
+        None => paint.green(&told),
+    }
 }
 
 /// `12 quota units, 3,400 tokens ($0.0021), 4.2 s of work`.

@@ -29,7 +29,14 @@ fn said(name: &str, comments: u32) -> AnalysisRequest {
 
 async fn emulator(latency: Latency) -> Arc<Emulator> {
     let (listen, data) = ("127.0.0.1:0".parse().expect("an address"), Data::samples());
-    let config = EmulatorConfig { listen, data, latency, quota_units: 10_000, api_key: None };
+    let config = EmulatorConfig {
+        listen,
+        data,
+        latency,
+        quota_units: 10_000,
+        statistics_units: 10_000,
+        api_key: None,
+    };
     Arc::new(Emulator::start(config).await.expect("an emulator"))
 }
 

@@ -54,7 +54,14 @@ impl Fleet {
         let latency =
             Latency { videos: latency, comment_threads: latency, comments: latency, gemini: latency };
         let (listen, data) = ("127.0.0.1:0".parse().expect("an address"), Data::samples());
-        let config = EmulatorConfig { listen, data, latency, quota_units: 10_000, api_key: None };
+        let config = EmulatorConfig {
+            listen,
+            data,
+            latency,
+            quota_units: 10_000,
+            statistics_units: 10_000,
+            api_key: None,
+        };
         let mut fleet = Self {
             redis: RedisServer::start().await,
             emulator: Arc::new(Emulator::start(config).await.expect("an emulator")),

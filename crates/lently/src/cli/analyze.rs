@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lently_cache::StaleReason;
 use lently_service::{AnalysisAnswer, AnalysisBody};
 
 use super::{
@@ -92,14 +93,13 @@ fn named(input: &str, inputs: usize) -> String {
 
 fn show(args: &Args, answer: &AnalysisAnswer, took: Duration, terminal: Terminal) -> Result<(), CliError> {
     if args.json {
-        let mut line = format!("{{\"cached\":{},", answer.cached).into_bytes();
-        line.extend_from_slice(answer.body.get(1..).unwrap_or_default());
-        line.push(b'\n');
-        return print_bytes(&line);
+        let line = answer.served().in_front_of(&answer.body);
+        return print_bytes(&[&line[..], b"\n"].concat());
     }
     let body: AnalysisBody = serde_json::from_slice(&answer.body)
         .map_err(|_| CliError::Failed("the stored analysis cannot be read; use --no-cache".to_owned()))?;
     let source = format!("{:?}", answer.source).to_lowercase();
-    let served = Served { cached: answer.cached, source, age_seconds: answer.age.as_secs(), took };
+    let stale = answer.stale.map(StaleReason::name);
+    let served = Served { cached: answer.cached, source, age_seconds: answer.age.as_secs(), stale, took };
     print(&report::render(&body, &served, terminal.paint))
 }

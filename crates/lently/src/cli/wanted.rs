@@ -152,7 +152,7 @@ fn follow(app: &App, mut watched: watch::Receiver<Progress>) -> ProgressBar {
 
 /// The error, and what helps where that is not plain from it.
 fn explain(error: &ServiceError) -> String {
-    let remedy = match error {
+    let remedy = match error.itself() {
         ServiceError::Upstream(UpstreamError::MissingKey { .. }) => {
             "; a key is free (https://developers.google.com/youtube/registering_an_application), \
              and files of comments need none"

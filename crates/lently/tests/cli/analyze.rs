@@ -41,7 +41,7 @@ fn a_second_process_is_answered_from_the_cache_in_every_format() {
             "{name}"
         );
         let second = machine.run(&["analyze", &file, "--json"]).ok();
-        assert!(second.out.starts_with("{\"cached\":true,\"analysis_id\":"), "{name}");
+        assert!(second.out.starts_with("{\"cached\":true,\"served\":{\"from\":\"disk\","), "{name}");
         assert_eq!(second.json()["report"], first["report"], "{name}");
         let anew = machine.run(&["analyze", &file, "--json", "--no-cache"]).ok().json();
         assert_eq!(anew["cached"], false, "{name}");

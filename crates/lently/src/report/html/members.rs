@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use lently_analysis::Category;
 use lently_service::JudgedComment;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 /// The words of every comment, taken apart once for all themes.
 pub(super) struct Spoken {
@@ -55,17 +56,22 @@ impl Spoken {
 
 /// In lower case; mentions and addresses are left out.
 fn words(text: &str) -> Vec<String> {
-    let spoken =
-        |token: &&str| !token.starts_with('@') && !token.contains("://") && !token.starts_with("www.");
-    let letters = |c: char| !c.is_alphanumeric() && !is_within(c);
-    let tokens = text.split_whitespace().filter(spoken).flat_map(|token| token.split(letters));
-    let words = tokens.map(|word| word.trim_matches(is_within).to_lowercase().replace('’', "'"));
-    words.filter(|word| word.chars().any(char::is_alphabetic)).collect()
+    let tokens = text.split_whitespace().filter(|token| !token.starts_with('@') && !is_address(token));
+    let words = tokens.flat_map(|token| token.unicode_words());
+    words
+        .filter(|word| word.chars().any(char::is_alphabetic))
+        .map(|word| word.to_lowercase().replace('’', "'"))
+        .collect()
 }
 
-/// What may stand within a word, marks that letters carry among them.
-fn is_within(c: char) -> bool {
-    matches!(c, '\'' | '’' | '\u{0300}'..='\u{036f}' | '\u{093a}'..='\u{094f}' | '\u{0bbe}'..='\u{0bcd}')
+fn is_address(token: &str) -> bool {
+    let token = token.trim_matches(|c: char| "()<>[]\"'".contains(c));
+    let is_ending = |end: &str| (2..=6).contains(&end.len()) && end.bytes().all(|b| b.is_ascii_lowercase());
+    token.contains("://")
+        || token.starts_with("www.")
+        || token.split_once('/').is_some_and(|(host, _)| {
+            host.rsplit_once('.').is_some_and(|(name, end)| !name.is_empty() && is_ending(end))
+        })
 }
 
 /// One and many of a thing are the same.
