@@ -13,7 +13,7 @@ const TOKENS_PER_VERDICT: u32 = 48;
 /// Scores travel as whole numbers from -10 to 10: short, and as fine as a model can tell.
 const SCORE_STEPS: f64 = 10.0;
 
-/// Asks for a verdict on each text; make them [`normalized`] where verdicts are kept by text.
+/// Asks for a verdict on each text; make them [`normalized`](super::normalized) where verdicts are kept by text.
 #[must_use]
 pub fn verdict_request(texts: &[&str]) -> Prompt {
     let mut user = HEAD.to_owned();
