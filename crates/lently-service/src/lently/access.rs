@@ -97,6 +97,8 @@ impl Access {
         for grant in pending {
             self.book.write(grant).await;
         }
+        // One that is being written just now is none of these any more.
+        drop(self.book.order.lock().await);
     }
 
     /// Whether a user asked for an analysis.
